@@ -1,0 +1,206 @@
+/**
+ * Writes the tables of options in `docs/` (`deno task docs`), from the schemas that the server itself reads options with.
+ * A table stands between two comments, `<!-- options: NAME -->` and `<!-- end -->`; what is between them is replaced,
+ * everything else on the page is left alone. `tests/docs_test.ts` fails where a page is not what this makes.
+ */
+import { bundled } from "../server/bundled.ts";
+import { comingKeys } from "../server/config/config.ts";
+import { configSchema, type Described } from "../server/config/schema.ts";
+
+/** A node of a JSON Schema, as far as tables tell it. */
+interface Schema {
+  readonly type?: string | readonly string[];
+  readonly title?: string;
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly examples?: readonly unknown[];
+  readonly enum?: readonly string[];
+  readonly const?: unknown;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly items?: Schema;
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly additionalProperties?: Schema | boolean;
+  readonly required?: readonly string[];
+  readonly anyOf?: readonly Schema[];
+  readonly pattern?: string;
+}
+
+const root = new URL("../", import.meta.url);
+const markers = /<!-- options: ([A-Za-z]+) -->\n[^]*?<!-- end -->/g;
+
+/**
+ * Every page that holds tables, as it should be.
+ *
+ * @returns The page's path from the root of the project → its text.
+ * @throws {Error} when a key of the configuration or a bundled plugin has no table on any page.
+ */
+export async function generate(): Promise<Map<string, string>> {
+  const plugins = await describedPlugins();
+  const schema: Schema & { readonly $defs?: Record<string, Schema> } = configSchema(plugins);
+  const pages = new Map([["docs/configuration.md", sections(schema)]]);
+  for (const { name } of plugins) {
+    pages.set(`docs/plugins/${name}.md`, new Map([[name, table(rows("", schema.$defs?.[name] ?? {}))]]));
+  }
+  const made = await Promise.all([...pages].map(async ([path, tables]) => {
+    const text = fill(path, await Deno.readTextFile(new URL(path, root)), tables);
+    return [path, await formatted(text)] as const;
+  }));
+  return new Map(made);
+}
+
+async function describedPlugins(): Promise<Described[]> {
+  return await Promise.all(
+    Object.entries(bundled).map(async ([name, load]) => {
+      const { options } = (await load()).default as Omit<Described, "name">;
+      return { name, ...(options && { options }) };
+    }),
+  );
+}
+
+/** What stands in `docs/configuration.md`: `top`, one table for each key that has keys of its own, and what is to come. */
+function sections({ properties = {}, required = [] }: Schema): Map<string, string> {
+  const tables = new Map<string, string>();
+  const top: string[][] = [];
+  for (const [key, schema] of Object.entries(properties)) {
+    const inside = mapping(schema);
+    if (inside) tables.set(key, table(rows("", inside)));
+    const type = inside ? `${outside(schema)}: [below](#${key})` : kind(schema);
+    top.push(row(key, schema, required.includes(key), type));
+  }
+  const coming = [...comingKeys].map(code).join(", ") || "none.";
+  return new Map([["top", table(top)], ["coming", coming], ...tables]);
+}
+
+/** What a key holds that has a table of its own. */
+function outside({ properties, items, anyOf }: Schema): string {
+  if (anyOf) return listed([...new Set(anyOf.map(outside))]);
+  return items ? "list" : properties ? "mapping" : "text";
+}
+
+/** The mapping a key holds, or whose list it holds: what has a table of its own. */
+function mapping(schema: Schema): Schema | undefined {
+  if (schema.properties) return schema;
+  const inner = [...schema.anyOf ?? [], ...schema.items ? [schema.items] : []];
+  return inner.map(mapping).find((one) => one !== undefined);
+}
+
+function rows(prefix: string, { properties = {}, required = [] }: Schema): string[][] {
+  return Object.entries(properties).flatMap(([key, schema]) => {
+    const name = prefix + key;
+    const own = row(name, schema, required.includes(key));
+    if (schema.properties) return rows(`${name}.`, schema);
+    const values = schema.additionalProperties;
+    if (typeof values !== "object" || !values.properties) return [own];
+    return [own, ...rows(`${name}.DOMAIN.`, values)];
+  });
+}
+
+/** Columns: key, what may stand there, default, meaning. */
+function row(name: string, schema: Schema, isRequired: boolean, type = kind(schema)): string[] {
+  const { description = "" } = schema;
+  // What holds where nothing is written is often no value, so the description says it.
+  const [, meaning = description, otherwise] = /^(.*); (?:default|absent): (.+)$/.exec(description) ?? [];
+  const fallback = isRequired ? "**required**" : otherwise ?? preset(schema);
+  return [`\`${name}\``, type, fallback, sentence(meaning)];
+}
+
+function preset({ default: value, properties }: Schema): string {
+  if (value === undefined || JSON.stringify(value) === "[]" || properties) return properties ? "" : "none";
+  return code(typeof value === "string" ? value : JSON.stringify(value).replaceAll(",", ", "));
+}
+
+/** In words, what may stand there. `${env:NAME}` may stand for any scalar, which the page says once. */
+function kind(schema: Schema): string {
+  if (schema.const !== undefined) return code(schema.const);
+  if (schema.enum) return listed(schema.enum.map(code));
+  if (schema.anyOf) {
+    const kinds = schema.anyOf.filter(({ type, pattern }) => type !== "string" || !pattern?.includes("env:"))
+      .map(kind);
+    return listed([...new Set(kinds)]);
+  }
+  const types = [schema.type ?? []].flat();
+  if (types.includes("boolean")) return "`true` or `false`";
+  if (types.includes("integer") || types.includes("number")) return number(schema);
+  if (types.includes("array")) return schema.items ? `list of ${plural(schema.items)}` : "list";
+  if (types.includes("object")) return "mapping";
+  if (!types.includes("string")) return "any";
+  if (schema.title !== undefined) return schema.title;
+  const [example] = schema.examples ?? [];
+  return example === undefined ? "text" : `text such as ${code(example)}`;
+}
+
+function number({ minimum, maximum }: Schema): string {
+  if (minimum === undefined) return "number";
+  return maximum === undefined || maximum >= 1e9
+    ? `number, ${minimum} or more`
+    : `number, ${minimum} to ${maximum}`;
+}
+
+function plural(schema: Schema): string {
+  if (schema.title !== undefined) return `${schema.title}s`;
+  const one = kind(schema);
+  return one === "mapping" ? "mappings" : one;
+}
+
+const code = (value: unknown) => `\`${value}\``;
+
+function listed(words: readonly string[]): string {
+  return words.length < 2 ? words[0] ?? "any" : `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
+}
+
+function sentence(text: string): string {
+  if (text === "") return "";
+  const [first] = text;
+  // A word of the configuration stays as it is written there.
+  const begin = /^(smtp|lmtp|mx|starttls|implicit|none|true|false|text|json)\b/.test(text)
+    ? first!
+    : first!.toUpperCase();
+  return `${begin}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`.replaceAll(/<[^>\s]+>/g, "`$&`");
+}
+
+function table(cells: readonly (readonly string[])[]): string {
+  const escaped = cells.map((row) => row.map((cell) => cell.replaceAll("|", "\\|")));
+  const all = [["key", "value", "default", "meaning"], ["---", "---", "---", "---"], ...escaped];
+  return all.map((row) => `| ${row.join(" | ")} |`).join("\n");
+}
+
+/** Puts the tables where the page has their markers; a table without a place is an error, and a place without one. */
+function fill(path: string, page: string, tables: ReadonlyMap<string, string>): string {
+  const placed = new Set<string>();
+  const text = page.replaceAll(markers, (_, name: string) => {
+    const made = tables.get(name);
+    if (made === undefined) throw new Error(`${path}: there are no options called "${name}"`);
+    placed.add(name);
+    return `<!-- options: ${name} -->\n\n${made}\n\n<!-- end -->`;
+  });
+  const missing = [...tables.keys()].filter((name) => !placed.has(name));
+  if (missing.length === 0) return text;
+  const lines = missing.map((name) => `<!-- options: ${name} -->\n<!-- end -->`).join("\n");
+  throw new Error(`${path} has no table for ${missing.join(", ")}. Put these where it belongs:\n${lines}`);
+}
+
+/** As `deno fmt` wants it, which aligns tables. */
+async function formatted(markdown: string): Promise<string> {
+  const process = new Deno.Command(Deno.execPath(), {
+    args: ["fmt", "--ext=md", "-"],
+    cwd: root,
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const writer = process.stdin.getWriter();
+  writer.write(new TextEncoder().encode(markdown)).then(() => writer.close());
+  const { success, stdout } = await process.output();
+  if (!success) throw new Error("deno fmt failed");
+  return new TextDecoder().decode(stdout);
+}
+
+if (import.meta.main) {
+  for (const [path, text] of await generate()) {
+    const url = new URL(path, root);
+    if (await Deno.readTextFile(url) === text) continue;
+    await Deno.writeTextFile(url, text);
+    console.log(`${path} written`);
+  }
+}

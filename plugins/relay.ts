@@ -1,0 +1,96 @@
+/** Says who may send to domains that are not ours: by network, by authenticated user, by recipient domain. */
+import ipaddr from "ipaddr.js";
+import { domainToASCII } from "node:url";
+import { accept, type Address, cidr, definePlugin, z } from "../server/plugin.ts";
+
+/** Wildcards over one of these single labels stay inside a house (RFC 6761, RFC 6762, ICANN's .internal, and custom). */
+const privateNames = new Set(
+  "internal local localdomain lan corp home intranet private test example".split(" "),
+);
+
+/** Private blocks that are shorter than any network a single organisation has on the internet. */
+const wholesale = ["fc00::/7", "fe80::/10"].map((text) => ipaddr.parseCIDR(text));
+
+/** A network as wide as a good part of the internet: listing it makes an open relay, whole or in slices (`2000::/3`). */
+function tooWide(network: string): boolean {
+  const slash = network.indexOf("/");
+  if (slash < 0) return false;
+  const [base, length] = ipaddr.parseCIDR(network);
+  if (base.kind() === "ipv4") return length < 8;
+  return length < 16 && !wholesale.some(([block, bits]) => length >= bits && base.match(block, bits));
+}
+
+const network = cidr().superRefine((value, context) => {
+  if (!tooWide(String(value))) return;
+  const message =
+    `${value} lets strangers relay through this server: name your own networks, 10.0.0.0/8 at the widest`;
+  context.addIssue({ code: "custom", message });
+});
+
+const pattern = z.string().overwrite((text) => domainToASCII(text) || text).superRefine((text, context) => {
+  const problem = (message: string) => context.addIssue({ code: "custom", message });
+  if (text === "*") {
+    return problem(
+      "* lets strangers relay through this server to anywhere: name the domains it is a backup for",
+    );
+  }
+  const name = text.startsWith("*.") ? text.slice(2) : text;
+  if (!/^[a-z0-9_][a-z0-9_-]*(?:\.[a-z0-9_-]+)*$/.test(name)) {
+    return problem(`"${text}" is not a domain such as example.com or *.example.com`);
+  }
+  if (name !== text && !name.includes(".") && !privateNames.has(name)) {
+    problem(
+      `${text} lets strangers relay to every domain under .${name}: name the domains this server is a backup for`,
+    );
+  }
+});
+
+/** Sender-specified routing: another server may take these apart and send on for a stranger (CASES R01). */
+const routed = /[%!@]/;
+
+/** The plugin `relay`. */
+export default definePlugin({
+  name: "relay",
+  options: z.object({
+    networks: z.array(network).default([]).describe(
+      "Clients that may send to any domain, by network or address",
+    ),
+    users: z.union([z.boolean(), z.array(z.string())], "neither true or false, nor a list of accounts")
+      .default(false)
+      .describe(
+        "Authenticated users that may send to any domain: true for all, or a list of accounts (*@domain for a domain's)",
+      ),
+    domains: z.array(pattern).default([])
+      .describe(
+        "Recipient domains that anyone may send to, as to their backup MX or gateway; *.domain for its subdomains",
+      ),
+  }),
+  setup(on, { networks, users, domains }, host) {
+    if (
+      networks.length === 0 && domains.length === 0 &&
+      (users === false || (users !== true && users.length === 0))
+    ) {
+      host.log.warning("nobody may relay: name `networks`, `users` or `domains`");
+    }
+    const exact = new Set(domains.filter((name) => !name.startsWith("*.")));
+    const suffixes = domains.filter((name) => name.startsWith("*.")).map((name) => name.slice(1));
+    const accounts = new Set(typeof users === "boolean" ? [] : users.map((name) => name.toLowerCase()));
+
+    const mayRelay = (user: string) => {
+      if (typeof users === "boolean") return users;
+      const name = user.toLowerCase();
+      const at = name.lastIndexOf("@");
+      return accounts.has(name) || (at >= 0 && accounts.has(`*${name.slice(at)}`));
+    };
+    const relayed = ({ domain, local }: Address) =>
+      (exact.has(domain) || suffixes.some((suffix) => domain.endsWith(suffix) && domain !== suffix)) &&
+      !routed.test(local);
+
+    const yes = accept();
+    on("rcpt", ({ user, remote }, recipient) => {
+      if (user && mayRelay(user.name)) return yes;
+      if (networks.some((network) => network.has(remote.address))) return yes;
+      if (relayed(recipient)) return yes;
+    });
+  },
+});

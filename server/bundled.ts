@@ -1,0 +1,11 @@
+/**
+ * The bundled plugins, by name. The specifiers are literals, since only those are found by `deno compile` and by
+ * bundlers; a plugin is imported when a configuration names it.
+ */
+export const bundled: Readonly<Record<string, () => Promise<{ readonly default: unknown }>>> = {
+  aliases: () => import("../plugins/aliases/mod.ts"),
+  auth: () => import("../plugins/auth/mod.ts"),
+  discard: () => import("../plugins/discard.ts"),
+  maildir: () => import("../plugins/maildir/mod.ts"),
+  relay: () => import("../plugins/relay.ts"),
+};

@@ -1,0 +1,76 @@
+/** The command line (DESIGN §5): one file a command; what they print and their exit codes are fixed interfaces. */
+import { Command, CommanderError, Option } from "commander";
+import { version } from "../version.ts";
+import { check } from "./check.ts";
+import type { Cli, ExitCode } from "./io.ts";
+import { systemCli } from "./io.ts";
+import { schema } from "./schema.ts";
+import { serve } from "./serve.ts";
+import { type UserAction, userCommand } from "./user.ts";
+
+/**
+ * Runs one command.
+ *
+ * @param args The arguments behind the program's name.
+ * @returns The exit code: 0, 1 failed, 2 usage or configuration.
+ */
+export async function main(args: readonly string[], cli: Cli = systemCli): Promise<ExitCode> {
+  let code: ExitCode = 0;
+  const program = makeProgram(cli, (given) => code = given);
+  try {
+    await program.parseAsync(args, { from: "user" });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    cli.stderr.write(`postrider: ${error instanceof Error ? error.message : String(error)}\n`);
+    return 1;
+  }
+}
+
+const configOption = () => new Option("-c, --config <file>", "the configuration").makeOptionMandatory();
+
+function makeProgram(cli: Cli, exit: (code: ExitCode) => void): Command {
+  const program = new Command("postrider")
+    .description("A programmable mail server.")
+    .version(version)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => cli.stdout.write(text),
+      writeErr: (text) => cli.stderr.write(text),
+    })
+    .showHelpAfterError("(postrider --help tells what there is)");
+  // Subcommands take over what is set above only when made by `command`.
+  program.command("serve").description("run the server in the foreground")
+    .addOption(configOption())
+    .action(async ({ config }) => exit(await serve(config, cli)));
+  program.command("check").description("check the configuration and its plugins")
+    .addOption(configOption())
+    .option("--hooks", "show who is asked at each hook, in order")
+    .action(async ({ config, hooks }) => exit(await check(config, { hooks: hooks === true }, cli)));
+  program.command("schema").description("print the JSON Schema of the configuration, for editors")
+    .action(async () => exit(await schema(cli)));
+  addUserCommands(program.command("user").description("manage who may log in"), cli, exit);
+  return program;
+}
+
+function addUserCommands(user: Command, cli: Cli, exit: (code: ExitCode) => void): void {
+  const actions: [UserAction, string][] = [
+    ["add", "add an account"],
+    ["passwd", "change an account's password"],
+    ["remove", "remove an account"],
+    ["list", "list the accounts"],
+  ];
+  for (const [action, description] of actions) {
+    const command = user.command(action === "list" ? action : `${action} <address>`).description(description)
+      .addOption(configOption())
+      .option("--as <name>", "which `auth` plugin's users, where there are several");
+    if (action === "add" || action === "passwd") {
+      command.option("--password-stdin", "read the password from standard input");
+    }
+    command.action(async (...given: unknown[]) => {
+      const address = action === "list" ? undefined : given[0] as string;
+      const options = command.opts<{ config: string; as?: string; passwordStdin?: boolean }>();
+      exit(await userCommand(action, { ...options, address }, cli));
+    });
+  }
+}

@@ -1,0 +1,161 @@
+/** The live objects behind the views that handlers see: a client's session, its transaction and the recipients. */
+import type { Address, OpenTransaction, Recipient, Session } from "./plugin.ts";
+import { mailboxKey, parseAddress } from "./smtp/address.ts";
+import { makeField } from "./message/field.ts";
+
+/** A session as the connection knows it; the chain shows it to handlers as {@linkcode Session}. */
+export class ClientSession implements Session {
+  helo: string | undefined = undefined;
+  /** Whether it said EHLO or LHLO. */
+  extended = false;
+  tls: { readonly version: string; readonly cipher: string } | undefined = undefined;
+  user: { readonly name: string; readonly sendAs: readonly string[] } | undefined = undefined;
+
+  constructor(
+    readonly id: string,
+    readonly role: Session["role"],
+    readonly protocol: Session["protocol"],
+    readonly remote: Session["remote"],
+  ) {}
+}
+
+/** Says whose handler may edit an envelope at this moment; outside of a turn, every edit throws. */
+export class EditGate {
+  #turn: { readonly plugin: string; readonly observed: boolean } | undefined;
+
+  /** From here to `close` edits are this plugin's; an observed one's are dropped. */
+  open(plugin: string, observed: boolean): void {
+    this.#turn = { plugin, observed };
+  }
+
+  close(): void {
+    this.#turn = undefined;
+  }
+
+  /** Makes an edit. @throws {TypeError} when no handler of the transaction runs. */
+  edit(what: string, change: (plugin: string) => void): void {
+    if (!this.#turn) throw new TypeError(`${what}: the hook has returned, edits are over`);
+    if (!this.#turn.observed) change(this.#turn.plugin);
+  }
+}
+
+/** Where a final copy goes. */
+export interface FinalTarget {
+  readonly address: Address;
+  /** The transport's name. */
+  readonly via: string;
+  /** Who claimed it. */
+  readonly by: string;
+}
+
+/** One accepted RCPT. */
+export class EnvelopeRecipient implements Recipient {
+  readonly address: string;
+  readonly local: string;
+  readonly user: string;
+  readonly tag: string | undefined;
+  readonly domain: string;
+  /** Raw header lines for this one's copy, the last prepended first. */
+  readonly top: string[] = [];
+  finals: readonly FinalTarget[] = [];
+
+  constructor(
+    readonly id: string,
+    address: Address,
+    readonly params: ReadonlyMap<string, string>,
+    readonly gate: EditGate,
+  ) {
+    this.address = address.address;
+    this.local = address.local;
+    this.user = address.user;
+    this.tag = address.tag;
+    this.domain = address.domain;
+  }
+
+  get targets(): Recipient["targets"] {
+    return this.finals.map(({ address, via, by }) => ({ address: address.address, via, by }));
+  }
+
+  prependHeader(name: string, value: string): void {
+    const field = makeField(name, value);
+    this.gate.edit("prependHeader", () => this.top.unshift(field));
+  }
+
+  toString(): string {
+    return this.address;
+  }
+}
+
+/** One mail transaction. */
+export class Envelope implements OpenTransaction {
+  readonly gate: EditGate = new EditGate();
+  /** One for each RCPT that was accepted, in order, repeats included (LMTP answers each). */
+  readonly accepted: EnvelopeRecipient[] = [];
+  readonly #mailboxes = new Map<string, EnvelopeRecipient>();
+  readonly #added: EnvelopeRecipient[] = [];
+  readonly #removed = new Set<string>();
+  /** Who said what, as far as somebody spoke: for the log. */
+  readonly said: string[] = [];
+  #recipients = 0;
+
+  constructor(
+    readonly id: string,
+    public sender: Address,
+    readonly params: ReadonlyMap<string, string>,
+    readonly smtputf8: boolean,
+    /** Resolves an address that a plugin adds; answers where it goes, or throws. */
+    readonly resolveAdded: (address: Address) => Promise<readonly FinalTarget[]>,
+  ) {}
+
+  get recipients(): readonly EnvelopeRecipient[] {
+    const all = new Set([...this.accepted, ...this.#added]);
+    return [...all].filter((one) => !this.#removed.has(one.id));
+  }
+
+  /** A recipient to ask about; it belongs to the envelope once `accept` is called with it. */
+  candidate(address: Address, params: ReadonlyMap<string, string>): EnvelopeRecipient {
+    return new EnvelopeRecipient(`${this.id}-${++this.#recipients}`, address, params, this.gate);
+  }
+
+  /** Adds an accepted recipient; the same mailbox twice is one delivery (CASES S03). */
+  accept(recipient: EnvelopeRecipient): void {
+    const key = mailboxKey(recipient);
+    const same = this.#mailboxes.get(key) ?? recipient;
+    this.#mailboxes.set(key, same);
+    this.accepted.push(same);
+  }
+
+  /** Takes out a recipient that was refused after the dot: no edit of a plugin's, and no hook sees it any more. */
+  leaveOut(recipient: EnvelopeRecipient): void {
+    this.#removed.add(recipient.id);
+  }
+
+  setSender(address: string): void {
+    const parsed = parseAddress(address);
+    if (!parsed) throw new TypeError(`setSender: ${JSON.stringify(address)} is not an address`);
+    this.gate.edit("setSender", (by) => {
+      this.sender = parsed;
+      this.said.push(`data ${by} setSender`);
+    });
+  }
+
+  async addRecipient(address: string): Promise<void> {
+    const parsed = parseAddress(address);
+    if (!parsed || parsed.domain === "") {
+      throw new TypeError(`addRecipient: ${JSON.stringify(address)} is not an address`);
+    }
+    const recipient = this.candidate(parsed, new Map());
+    recipient.finals = await this.resolveAdded(parsed);
+    this.gate.edit("addRecipient", (by) => { // asked only now: the hook may have timed out meanwhile
+      this.#added.push(recipient);
+      this.said.push(`data ${by} addRecipient`);
+    });
+  }
+
+  removeRecipient(id: string): void {
+    this.gate.edit("removeRecipient", (by) => {
+      this.#removed.add(id);
+      this.said.push(`data ${by} removeRecipient`);
+    });
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * A generation: the plugins of one configuration, set up, in their order. A reload builds the next one whole and swaps;
+ * sessions stay with theirs, and it is disposed of when the last of them is over.
+ */
+import type { Credentials, Deliver, Hooks, Session } from "./plugin.ts";
+
+/** Every hook, roughly in the order in which they are asked. */
+export const hookNames = Object.keys(
+  {
+    connect: true,
+    helo: true,
+    auth: true,
+    mail: true,
+    rcpt: true,
+    resolve: true,
+    data: true,
+    dataFor: true,
+    queue: true,
+    route: true,
+    vrfy: true,
+    expn: true,
+    command: true,
+    disconnect: true,
+    rejected: true,
+    delivered: true,
+    deferred: true,
+    bounced: true,
+  } satisfies Record<keyof Hooks, true>,
+) as readonly (keyof Hooks)[];
+
+/** What becomes of a call when the plugin itself fails (`onError:`). */
+export type OnError = "defer" | "skip" | "reject";
+
+/** One entry of `plugins:`, set up. */
+export interface Instance {
+  /** `as:`, else the plugin's own name. */
+  readonly name: string;
+  readonly handlers: { readonly [K in keyof Hooks]?: Hooks[K] };
+  /** Milliseconds a handler may take. */
+  readonly timeout: number;
+  readonly onError: OnError;
+  readonly roles: readonly Session["role"][];
+  /** What its `auth` handler can handle. */
+  readonly mechanisms: readonly Credentials["mechanism"][];
+  /** Asked, and what it says is only recorded. */
+  readonly observe: boolean;
+}
+
+/** A transport that some instance registered. */
+export interface RegisteredTransport {
+  readonly name: string;
+  readonly by: Instance;
+  readonly deliver: Deliver;
+  /** May be tried before the reply to the final dot. */
+  readonly inline: boolean;
+  /** Recipients a call, at most. */
+  readonly batch: number;
+}
+
+/** All plugins of one configuration. */
+export interface Generation {
+  /** 1 for the first, for the log. */
+  readonly number: number;
+  /** In the configuration's order. */
+  readonly instances: readonly Instance[];
+  /** Domain (lower case, A-labels) → who owns it. */
+  readonly owners: ReadonlyMap<string, Instance>;
+  readonly transports: ReadonlyMap<string, RegisteredTransport>;
+  /** Calls what the setups returned, last first; failures are logged. */
+  dispose(): Promise<void>;
+}

@@ -1,0 +1,389 @@
+/**
+ * The phases of a session: each question of the protocol is put to the plugins, and what they say becomes the reply.
+ * What a refusal means to the log and to `rejected` handlers is decided here, once for all phases.
+ */
+import { type AskedHook, type Chain, type Hearing, type Ruling, summary, type Turn } from "./chain.ts";
+import { type ClientSession, Envelope, type EnvelopeRecipient, type FinalTarget } from "./envelope.ts";
+import type { Instance } from "./generation.ts";
+import type { Ids } from "./ids.ts";
+import type { Log } from "./log.ts";
+import type { Address, Credentials, Objection } from "./plugin.ts";
+import { type Resolution, resolve, smtpTransport } from "./resolve.ts";
+import { printable, toObjection, toReply } from "./ruling.ts";
+import { sameMailbox } from "./smtp/address.ts";
+import type { Question } from "./smtp/session.ts";
+import { replies, type Reply, reply } from "./smtp/reply.ts";
+
+/** What the phases need besides the plugins. */
+export interface PhaseOptions {
+  readonly log: Log;
+  readonly ids: Ids;
+  /** Aborts when the client goes. */
+  readonly gone: AbortSignal;
+  /** Says why no message can be kept now, at MAIL; `undefined` when there is room. */
+  readonly noRoom: () => Reply | undefined;
+  /** Whether a transaction of several final recipients can be kept whole. */
+  readonly keepsMany: boolean;
+  /** Nothing will be kept: plugins are told so, and `rejected` handlers hear nothing. */
+  readonly dryRun?: boolean;
+}
+
+type Envelopes = Exclude<Question, { about: "message" }>;
+
+/** One session's way through the phases. */
+export class Phases {
+  /** The open transaction. */
+  envelope: Envelope | undefined;
+
+  constructor(readonly session: ClientSession, readonly chain: Chain, readonly options: PhaseOptions) {}
+
+  /** The greeting's objection. */
+  connect(): Promise<Reply | undefined> | Reply | undefined {
+    return this.#gate(
+      "connect",
+      this.chain.ask("connect", this.#matter(), (handler, call) => handler(this.session, call)),
+    );
+  }
+
+  /** Answers a question of the protocol: an objection, a reply, or nothing: go on. */
+  answer(question: Envelopes): Promise<Reply | undefined> | Reply | undefined {
+    switch (question.about) {
+      case "helo":
+        return this.#helo(question);
+      case "auth":
+        return this.#auth(question);
+      case "mail":
+        return this.#mail(question);
+      case "rcpt":
+        return this.#rcpt(question.recipient, question.params.params);
+      case "vrfy":
+      case "expn":
+        return this.#lookUp(question.about, question.text);
+      case "command":
+        return this.#command(question.verb, question.argument);
+    }
+  }
+
+  /** The transaction is over, or was given up. */
+  forget(): void {
+    this.envelope = undefined;
+  }
+
+  // ── The phases, in their order ───────────────────────────────────────────────────────────────────
+
+  #helo({ name, extended }: Question & { about: "helo" }): Promise<Reply | undefined> | Reply | undefined {
+    const { helo: before, extended: wasExtended } = this.session;
+    this.session.helo = name;
+    this.session.extended = extended;
+    const asked = this.chain.ask(
+      "helo",
+      this.#matter(),
+      (handler, call) => handler(this.session, name, call),
+    );
+    return undoIfRefused(this.#gate("helo", asked), () => { // a failed EHLO changes nothing (CASES S02)
+      this.session.helo = before;
+      this.session.extended = wasExtended;
+    });
+  }
+
+  async #auth(
+    { mechanism, credentials: { user, secret } }: Question & { about: "auth" },
+  ): Promise<Reply | undefined> {
+    const credentials: Credentials = mechanism === "XOAUTH2" || mechanism === "OAUTHBEARER"
+      ? { mechanism, user, token: secret }
+      : { mechanism, user, password: secret };
+    const ruling = await this.chain.ask(
+      "auth",
+      this.#matter(),
+      (handler, call) => handler(this.session, credentials, call),
+    );
+    switch (ruling.kind) {
+      case "claim": {
+        const { user: name, sendAs = [] } = ruling.claim as { user: string; sendAs?: readonly string[] };
+        this.session.user = { name, sendAs };
+        this.options.log.info("logged in", { user: name, mechanism, by: ruling.by.name });
+        return undefined;
+      }
+      case "silence":
+        return this.refuse(
+          "auth",
+          "core",
+          ruling.unsure ? replies.loginFailedTemporarily : replies.loginFailed,
+          loggable(user),
+        );
+      default:
+        return this.#object("auth", ruling, loggable(user));
+    }
+  }
+
+  #mail({ sender, params }: Question & { about: "mail" }): Promise<Reply | undefined> | Reply | undefined {
+    const full = this.options.noRoom();
+    if (full) return this.refuse("mail", "core", full, { from: sender.address });
+    const envelope = new Envelope(
+      this.options.ids.message(),
+      sender,
+      params.params,
+      params.smtputf8,
+      (address) => this.#resolveAdded(address),
+    );
+    this.envelope = envelope;
+    const matter = this.#matter(envelope);
+    const asked = this.chain.ask("mail", matter, (handler, call) => handler(this.session, envelope, call));
+    return undoIfRefused(this.#gate("mail", asked), () => this.forget());
+  }
+
+  #rcpt(
+    address: Address,
+    params: ReadonlyMap<string, string>,
+  ): Promise<Reply | undefined> | Reply | undefined {
+    const envelope = this.envelope!;
+    const recipient = envelope.candidate(address, params);
+    const asked = this.chain.ask(
+      "rcpt",
+      this.#matter(envelope),
+      (handler, call) => handler(this.session, recipient, envelope, call),
+    );
+    return asked instanceof Promise
+      ? asked.then((ruling) => this.#resolve(envelope, recipient, address, ruling))
+      : this.#resolve(envelope, recipient, address, asked);
+  }
+
+  /** Where the recipient goes, unless `rcpt` objected. */
+  #resolve(
+    envelope: Envelope,
+    recipient: EnvelopeRecipient,
+    address: Address,
+    ruling: Ruling,
+  ): Promise<Reply | undefined> | Reply | undefined {
+    if (ruling.kind === "objection" || ruling.kind === "failure") {
+      return this.#object("rcpt", ruling, { to: address.address }, recipient);
+    }
+    const answer = resolve(this.chain, address, this.#asking(envelope));
+    return answer instanceof Promise
+      ? answer.then((resolution) => this.#settle(envelope, recipient, ruling, resolution))
+      : this.#settle(envelope, recipient, ruling, answer);
+  }
+
+  /** The one reply to RCPT, from what `rcpt` and `resolve` said (DESIGN §7, order). */
+  #settle(
+    envelope: Envelope,
+    recipient: EnvelopeRecipient,
+    ruling: Ruling & { kind: "silence" | "claim" },
+    resolution: Resolution,
+  ): Reply | undefined {
+    const to = { to: recipient.address };
+    switch (resolution.kind) {
+      case "refused":
+        return this.refuse("resolve", resolution.by, resolution.reply, to, recipient);
+      case "claimed":
+        for (const { address, reply, by } of resolution.refused) {
+          this.options.log.warning("alias target refused", {
+            ...to,
+            target: address,
+            by,
+            reply: reply.lines.join(" "),
+          });
+        }
+        return this.#keep(envelope, recipient, resolution.targets);
+      case "foreign": {
+        if (ruling.kind === "claim") {
+          return this.#keep(envelope, recipient, [{
+            address: recipient,
+            via: smtpTransport,
+            by: ruling.by.name,
+          }]);
+        }
+        const unsure = ruling.unsure || resolution.unsure;
+        return this.refuse(
+          "rcpt",
+          "core",
+          unsure ? replies.pluginFailed : replies.relayDenied,
+          to,
+          recipient,
+        );
+      }
+    }
+  }
+
+  #keep(envelope: Envelope, recipient: EnvelopeRecipient, finals: readonly FinalTarget[]): Reply | undefined {
+    recipient.finals = finals;
+    if (!this.options.keepsMany) {
+      if (finals.length > 1) {
+        return this.refuse("rcpt", "core", replies.nowhere, { to: recipient.address }, recipient);
+      }
+      // LMTP has a reply for each, so each can be tried before it; the same mailbox again is no other recipient.
+      const others = this.session.protocol !== "lmtp" &&
+        envelope.recipients.some((one) => !sameMailbox(one, recipient));
+      if (others) {
+        return this.refuse("rcpt", "core", replies.oneInline, { to: recipient.address }, recipient);
+      }
+    }
+    envelope.accept(recipient);
+    return undefined;
+  }
+
+  /** A recipient of mail of our own: resolved, not asked of `rcpt`. Answers why it cannot be one. */
+  async own(address: Address): Promise<Reply | undefined> {
+    const envelope = this.envelope!;
+    const recipient = envelope.candidate(address, new Map());
+    const resolution = await resolve(this.chain, address, this.#asking(envelope));
+    switch (resolution.kind) {
+      case "refused":
+        return resolution.reply;
+      case "claimed":
+        return this.#keep(envelope, recipient, resolution.targets);
+      case "foreign":
+        if (resolution.unsure) return replies.pluginFailed;
+        return this.#keep(envelope, recipient, [{ address, via: smtpTransport, by: "core" }]);
+    }
+  }
+
+  async #resolveAdded(address: Address): Promise<readonly FinalTarget[]> {
+    const resolution = await resolve(this.chain, address, this.#asking());
+    if (resolution.kind === "refused") {
+      throw new Error(`${address} is refused: ${resolution.reply.lines.join(" ")}`);
+    }
+    return resolution.kind === "claimed" ? resolution.targets : [{ address, via: smtpTransport, by: "core" }];
+  }
+
+  async #lookUp(hook: "vrfy" | "expn", text: string): Promise<Reply> {
+    const ruling = await this.chain.ask(
+      hook,
+      this.#matter(),
+      (handler, call) => handler(this.session, text, call),
+    );
+    switch (ruling.kind) {
+      case "claim": {
+        const { reply: lines } = ruling.claim as { reply: string | readonly string[] };
+        return reply(250, "2.1.5", ...(typeof lines === "string" ? [lines] : lines).map(printable));
+      }
+      case "objection":
+        return this.refuse(hook, ruling.by, toReply(hook, ruling.verdict), {}, undefined, ruling.verdict);
+      default:
+        return hook === "vrfy"
+          ? replies.cannotVerify
+          : ruling.kind === "failure"
+          ? replies.pluginFailed
+          : replies.notImplemented;
+    }
+  }
+
+  async #command(verb: string, argument: string): Promise<Reply> {
+    const ruling = await this.chain.ask(
+      "command",
+      this.#matter(),
+      (handler, call) => handler(this.session, verb, argument, call),
+    );
+    switch (ruling.kind) {
+      case "claim": {
+        const { reply: text, code } = ruling.claim as { reply: string; code: number };
+        return reply(code, "2.0.0", printable(text));
+      }
+      case "silence":
+        return ruling.unsure ? replies.pluginFailed : replies.unknownCommand;
+      default:
+        return this.#object("command", ruling, { verb });
+    }
+  }
+
+  // ── Refusing ─────────────────────────────────────────────────────────────────────────────────────
+
+  #gate(
+    hook: "connect" | "helo" | "mail",
+    asked: Ruling | Promise<Ruling>,
+  ): Promise<Reply | undefined> | Reply | undefined {
+    if (asked instanceof Promise) return asked.then((ruling) => this.#gate(hook, ruling));
+    if (asked.kind === "objection" || asked.kind === "failure") {
+      const from: Record<string, string> = this.envelope ? { from: this.envelope.sender.address } : {};
+      return this.#object(hook, asked, from);
+    }
+    return undefined;
+  }
+
+  #object(
+    hook: AskedHook,
+    ruling: Ruling & { kind: "objection" | "failure" },
+    about: Record<string, string>,
+    recipient?: EnvelopeRecipient,
+  ): Reply {
+    if (ruling.kind === "objection") {
+      return this.refuse(hook, ruling.by, toReply(hook, ruling.verdict), about, recipient, ruling.verdict);
+    }
+    const closes = hook === "connect" || hook === "helo";
+    const said = closes
+      ? replies.pluginFailedClosing
+      : hook === "auth"
+      ? replies.loginFailedTemporarily
+      : replies.pluginFailed;
+    return this.refuse(hook, ruling.by, said, about, recipient);
+  }
+
+  /** Logs a refusal with who decided it, tells `rejected`, and hands the reply back. */
+  refuse(
+    phase: AskedHook,
+    by: string,
+    said: Reply,
+    about: Record<string, string>,
+    recipient?: Address,
+    verdict: Objection = toObjection(said),
+  ): Reply {
+    const transaction = this.envelope?.id;
+    this.options.log.info("refused", {
+      id: transaction,
+      phase,
+      by,
+      ...about,
+      code: said.code,
+      verdict: summary(verdict),
+    });
+    if (!this.options.dryRun) {
+      this.chain.report("rejected", {
+        session: this.session,
+        phase,
+        plugin: by,
+        verdict,
+        ...(recipient && { recipient }),
+      });
+    }
+    return said;
+  }
+
+  #asking(envelope?: Envelope) {
+    const { gone, dryRun = false } = this.options;
+    return { gone, dryRun, heard: envelope && this.hearing(envelope) };
+  }
+
+  #matter(envelope?: Envelope) {
+    return { ...this.#asking(envelope), session: this.session, turn: envelope && turnAt(envelope) };
+  }
+
+  /** Notes who spoke, for the log line of the message. */
+  hearing(envelope: Envelope): Hearing {
+    return ({ hook, plugin, said, observed }) => {
+      envelope.said.push(
+        `${hook} ${plugin} ${said === "failed" ? said : said.verdict}${observed ? " (observed)" : ""}`,
+      );
+    };
+  }
+}
+
+/** Takes back what a refused command has changed, now or when its answer has come. */
+function undoIfRefused(
+  answer: Promise<Reply | undefined> | Reply | undefined,
+  undo: () => void,
+): Promise<Reply | undefined> | Reply | undefined {
+  if (answer instanceof Promise) return answer.then((late) => undoIfRefused(late, undo));
+  if (answer) undo();
+  return answer;
+}
+
+/** A plugin's turn at the envelope alone: the message has not come yet. */
+function turnAt({ gate }: Envelope): (instance: Instance) => Turn {
+  return (instance) => {
+    gate.open(instance.name, instance.observe);
+    return { close: () => gate.close() };
+  };
+}
+
+/** The name of a failed login, if it is one: people type their password there, too (promise 7). */
+const loggable = (user: string): Record<string, string> => user.includes("@") ? { user } : {};

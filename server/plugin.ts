@@ -1,0 +1,430 @@
+/**
+ * THE PLUGIN API: what a plugin author reads. A plugin is a default export made by {@linkcode definePlugin}: in
+ * `setup` it registers handlers for hooks; a handler returns a verdict, or nothing for "no opinion: the next one speaks".
+ *
+ * @module
+ */
+import { z } from "zod";
+import type { Address } from "./smtp/address.ts";
+import type {
+  Accept,
+  AnswerClaim,
+  AuthClaim,
+  CommandClaim,
+  Defer,
+  NoClaim,
+  Objection,
+  Outcome,
+  QueueClaim,
+  Reject,
+  ResolveClaim,
+  RouteClaim,
+  ViaClaim,
+} from "./verdict.ts";
+import type { Duration } from "./options.ts";
+
+export { z };
+export type { Address };
+export * from "./verdict.ts";
+export { cidr, duration, path, size, transport } from "./options.ts";
+export type { Cidr, Duration, OptionMaker, OptionSchema, Size } from "./options.ts";
+
+// ── Hooks ──────────────────────────────────────────────────────────────────────────────────────────
+
+/** A handler's result: a verdict this hook may give, or nothing. */
+export type Says<V = never> = V | void | Promise<V | void>;
+/** The result at a gate: an objection, or nothing. */
+export type Gate = Says<Objection>;
+/** The result where something can also be claimed. */
+export type Claim<C> = Says<Objection | Accept<C>>;
+
+/** Every hook, what its handler is given, and which verdicts it may give. Asked in the configuration's order. */
+export interface Hooks {
+  /** A client has connected; nothing is known but its address. Nobody objects: greeted with 220. */
+  connect(session: Session, call: Call): Gate;
+  /** EHLO, HELO or LHLO. */
+  helo(session: Session, name: string, call: Call): Gate;
+  /** Each attempt to log in. The first verdict ends it; nobody speaks: 535. */
+  auth(session: Session, credentials: Credentials, call: Call): Claim<AuthClaim>;
+  /** MAIL: may this client send as this sender? */
+  mail(session: Session, transaction: Transaction, call: Call): Gate;
+  /** Each RCPT, about the address as given. `accept()`: this client may send there though it isn't ours. */
+  rcpt(session: Session, recipient: Recipient, transaction: Transaction, call: Call): Claim<NoClaim>;
+  /** Where does this address go? No session: also asked for targets of an expansion, `submit`, bounces, VRFY. */
+  resolve(recipient: Address, call: Call): Says<Reject | Defer | Accept<ResolveClaim>>;
+  /** The message has arrived whole. What is edited here is seen by later plugins and by all recipients. */
+  data(session: Session, message: Editable, transaction: OpenTransaction, call: Call): Gate;
+  /** After `data`, once for each recipient; LMTP says the verdict to each, SMTP where they agree. */
+  dataFor(
+    session: Session,
+    recipient: Recipient,
+    message: Incoming,
+    transaction: Transaction,
+    call: Call,
+  ): Says<Reject | Defer | Accept<ViaClaim>>;
+  /** Before the spool: takes the whole message, which is then this plugin's to keep. */
+  queue(session: Session, message: Message, transaction: Transaction, call: Call): Claim<QueueClaim>;
+  /** Each attempt of transport `smtp`: the hosts to try, in order. */
+  route(recipient: Address, message: Message, call: Call): Says<Reject | Defer | Accept<RouteClaim>>;
+  /** VRFY. Nobody speaks: 252, which tells nothing. */
+  vrfy(session: Session, text: string, call: Call): Claim<AnswerClaim>;
+  /** EXPN. Nobody speaks: 502. */
+  expn(session: Session, text: string, call: Call): Claim<AnswerClaim>;
+  /** A verb the core does not know. Nobody speaks: 500. */
+  command(session: Session, verb: string, argument: string, call: Call): Claim<CommandClaim>;
+  /** Report: a connection is over. */
+  disconnect(event: Disconnected): Says;
+  /** Report: something was refused. */
+  rejected(event: Rejected): Says;
+  /** Report: a recipient has its copy. */
+  delivered(event: Delivery): Says;
+  /** Report: an attempt failed and there will be another. */
+  deferred(event: Delivery & { readonly nextAttempt: number }): Says;
+  /** Report: a recipient failed for good. */
+  bounced(event: Delivery): Says;
+}
+
+/** Registers a handler; only during `setup`, once for each hook. */
+export type On = <K extends keyof Hooks>(hook: K, handler: Hooks[K]) => void;
+
+// ── What a handler sees ────────────────────────────────────────────────────────────────────────────
+
+/** The last argument of every hook but reports. */
+export interface Call {
+  /** Aborts at the plugin's time-out and when the client goes. */
+  readonly signal: AbortSignal;
+  /** Nothing will be delivered: `explain` asks. */
+  readonly dryRun: boolean;
+}
+
+/** A client's connection. */
+export interface Session {
+  /** Stands on every log line of this connection. */
+  readonly id: string;
+  /** `mx`: strangers bring mail for us; `submission`: our users send. */
+  readonly role: "mx" | "submission";
+  /** `internal`: `host.submit()` and our own bounces. */
+  readonly protocol: "smtp" | "lmtp" | "internal";
+  /** `network`: the /24 of an IPv4 address, the /64 of an IPv6 one, as a CIDR. */
+  readonly remote: { readonly address: string; readonly network: string; readonly port: number };
+  /** The name the client greeted with, as given. */
+  readonly helo: string | undefined;
+  /** Absent in the clear. */
+  readonly tls: { readonly version: string; readonly cipher: string } | undefined;
+  /** Who logged in, and what else it may send as (`x@d`, `*@d`, `*`). */
+  readonly user: { readonly name: string; readonly sendAs: readonly string[] } | undefined;
+}
+
+/** One mail transaction (RFC 5321 §3.3): its envelope, as far as it has come. */
+export interface Transaction {
+  /** Also the message's queue id. */
+  readonly id: string;
+  /** The envelope's, of MAIL; all of it is `""` in a bounce. */
+  readonly sender: Address;
+  /** Those accepted so far, in order. */
+  readonly recipients: readonly Recipient[];
+  /** MAIL's parameters, keywords in upper case; a keyword without value maps to `""`. */
+  readonly params: ReadonlyMap<string, string>;
+}
+
+/** A transaction as `data` sees it, where the envelope may be changed. Each change is in the trace. */
+export interface OpenTransaction extends Transaction {
+  /** Replaces the envelope sender; `""` is the null sender. @throws {TypeError} when the address does not parse. */
+  setSender(address: string): void;
+  /** Resolved like any recipient, not asked of `rcpt`. @throws {TypeError} when the address does not parse. */
+  addRecipient(address: string): Promise<void>;
+  /** Removes the recipient with this `id`; what it had been told (250) stands. */
+  removeRecipient(id: string): void;
+}
+
+/** One recipient of a transaction: the address as given. */
+export interface Recipient extends Address {
+  /** Unique in its transaction. */
+  readonly id: string;
+  /** RCPT's parameters, keywords in upper case. */
+  readonly params: ReadonlyMap<string, string>;
+  /** What `resolve` made of it, once it was accepted. */
+  readonly targets: readonly { readonly address: string; readonly via: string; readonly by: string }[];
+  /** Puts a header field on this one's copy only. @throws {TypeError} on CR, LF, NUL or a bad name. */
+  prependHeader(name: string, value: string): void;
+}
+
+/** A message: its content is bytes, of which only the header is ever read by the server. */
+export interface Message {
+  /** The queue id. */
+  readonly id: string;
+  /** Octets of the content, edits included. */
+  readonly size: number;
+  /** The header section, read when first asked for. */
+  readonly headers: Headers;
+  /** The whole of it in memory. @throws {RangeError} when it is more than `max` (default 1 MiB): stream it then. */
+  bytes(max?: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** The content in pieces, with CRLF line ends. */
+  stream(): ReadableStream<Uint8Array<ArrayBuffer>>;
+  /** Each line with its CRLF. */
+  lines(): AsyncIterable<Uint8Array<ArrayBuffer>>;
+}
+
+/** A message's header section. Names compare without case. */
+export interface Headers {
+  /** The first one, unfolded and trimmed, as UTF-8 (bad bytes replaced). */
+  get(name: string): string | undefined;
+  /** All of this name, from the top down. */
+  all(name: string): readonly string[];
+  /** Every field, from the top down, names as they are written. */
+  [Symbol.iterator](): Iterator<readonly [name: string, value: string]>;
+}
+
+/** A message that has arrived and is not kept yet: its header may be changed. */
+export interface Incoming extends Message {
+  /** Puts a field on top. @throws {TypeError} on CR, LF, NUL or a bad name. */
+  prependHeader(name: string, value: string): void;
+  /** Removes every field of this name. */
+  removeHeader(name: string): void;
+  /** Without anybody's edits. */
+  readonly asReceived: Message;
+}
+
+/** A message as `data` sees it, where more than additions are possible. */
+export interface Editable extends Incoming {
+  /** Replaces the first field of this name and removes the others; appends it where there is none. */
+  replaceHeader(name: string, value: string): void;
+  /** Puts a field before the `index`th (0: on top); an index past the end appends. */
+  insertHeader(index: number, name: string, value: string): void;
+  /** Replaces all that follows the header; resolves when it is read to its end. Line ends must be CRLF. */
+  replaceBody(content: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void>;
+}
+
+/** What a client offered to log in with. */
+export type Credentials =
+  | { readonly mechanism: "PLAIN" | "LOGIN"; readonly user: string; readonly password: Secret }
+  | { readonly mechanism: "XOAUTH2" | "OAUTHBEARER"; readonly user: string; readonly token: Secret };
+
+/** Not text, so that no log line takes it by accident. */
+export interface Secret {
+  /** The text itself: to be compared or sent on, never kept. */
+  reveal(): string;
+}
+
+/** The report of a connection's end. */
+export interface Disconnected {
+  /** The very object the other hooks were given, so that its notes are found. */
+  readonly session: Session;
+  /** `refused`: by us; `lost`: the client went without QUIT. */
+  readonly reason: "quit" | "lost" | "timeout" | "refused";
+  /** How many messages were accepted on it. */
+  readonly messages: number;
+}
+
+/** The report of a refusal. */
+export interface Rejected {
+  /** The very object the other hooks were given. */
+  readonly session: Session;
+  /** The hook whose turn it was. */
+  readonly phase: keyof Hooks;
+  /** Who objected; `core` for the server itself. */
+  readonly plugin: string;
+  /** What it said. */
+  readonly verdict: Objection;
+  /** Whom it concerned; absent where it was the session or the whole message. */
+  readonly recipient?: Address;
+}
+
+/** The report of what became of one recipient. */
+export interface Delivery {
+  /** The queue id. */
+  readonly id: string;
+  /** The envelope sender's address, `""` for bounces. */
+  readonly sender: string;
+  /** The final recipient. */
+  readonly recipient: Address;
+  /** The name of the transport that was asked. */
+  readonly transport: string;
+  /** How many attempts there have been, this one included. */
+  readonly attempts: number;
+  /** What the transport or the peer said. */
+  readonly reply: string;
+}
+
+// ── The host ───────────────────────────────────────────────────────────────────────────────────────
+
+/** What can be stored, logged and told to other plugins. */
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
+
+/** A literal's general type: `5` → `number`, so that what was stored can be compared with anything of its kind. */
+export type Widen<T> = T extends number ? number
+  : T extends string ? string
+  : T extends boolean ? boolean
+  : T;
+
+/** Keys and values of this plugin's own; each write says how long it is worth keeping. */
+export interface Store {
+  /** What is there and has not expired. */
+  get<T extends Json>(key: string): Promise<T | undefined>;
+  /** Puts a value there, whatever was before. */
+  set(key: string, value: Json, how: { ttl: Duration }): Promise<void>;
+  /** The value that is there, else stores and answers this one; atomic. */
+  getOrSet<T extends Json>(key: string, value: T, how: { ttl: Duration }): Promise<Widen<T>>;
+  /** Adds to a number (absent: 0) and answers the sum; atomic. The `ttl` runs from the first addition. */
+  increment(key: string, by: number, how: { ttl: Duration }): Promise<number>;
+  /** Removes it, if it is there. */
+  delete(key: string): Promise<void>;
+}
+
+/** A way onward, made by `host.transport()`; the `transport()` option is another plugin's. */
+export interface Transport {
+  /** The name it is registered under. */
+  readonly transport: string;
+}
+
+/** A final recipient of a delivery: one of the targets that `resolve` made of the address as given. */
+export interface Target extends Address {
+  /** The envelope sender, `""` for bounces. */
+  readonly sender: string;
+  /** The recipient's address as the client gave it. */
+  readonly original: string;
+}
+
+/** Delivers: one outcome for all recipients, or one for each, in order; a missing one is a `defer`. */
+export type Deliver = (
+  message: Message,
+  recipients: readonly Target[],
+  call: Call & { readonly attempt: number },
+) => Promise<Outcome | readonly Outcome[]>;
+
+/** A typed key under which one plugin tells others what it found; made by {@linkcode fact}. */
+export interface Fact<T extends Json, S extends object> {
+  /** Its name, unique among all plugins. */
+  readonly fact: string;
+  /** Never there: carries the types of the value and of what it is about. */
+  readonly "~types"?: (of: S) => T;
+}
+
+/** DNS, asked of the configured servers. */
+export interface Dns {
+  /** IPv4 and IPv6 addresses. No such name or record: `[]`. @throws {Error} when it could not be asked: whoever forgets, defers. */
+  a(name: string, signal?: AbortSignal): Promise<string[]>;
+  /** Each record's strings joined. */
+  txt(name: string, signal?: AbortSignal): Promise<string[]>;
+  /** In order of preference. */
+  mx(name: string, signal?: AbortSignal): Promise<{ preference: number; host: string }[]>;
+  /** The names of an IP address. */
+  ptr(ip: string, signal?: AbortSignal): Promise<string[]>;
+}
+
+/** What the server does for a plugin: the third argument of `setup`. */
+export interface Host {
+  /** The instance's name: `as:` of the configuration, else the plugin's. */
+  readonly name: string;
+  /** Recipients in these domains are this plugin's to know: claimed by nobody's `resolve` → 550 5.1.1. */
+  owns(domains: readonly string[]): void;
+  /** `now()` is milliseconds since 1970. Tests decide what time it is. */
+  readonly clock: { now(): number; sleep(ms: number, signal?: AbortSignal): Promise<void> };
+  /** One event a line, with the plugin's name; passwords and bodies don't belong there. */
+  readonly log: Record<
+    "debug" | "info" | "warning" | "error",
+    (text: string, fields?: Record<string, Json>) => void
+  >;
+  /** Durable. */
+  readonly store: Store;
+  /** In memory, bounded; outlives a reload. */
+  readonly cache: Store;
+  /** Asks the configured servers; the answers are cached for their TTL. */
+  readonly dns: Dns;
+  /** A directory of its own, absolute; made when first asked for. */
+  readonly state: string;
+  /**
+   * Registers a transport, during `setup`.
+   *
+   * @param name Unique in the configuration; an instance named by `as:` carries that name instead.
+   * @param how `inline`: may be tried before the reply to the final dot. `batch`: recipients a call (default 1).
+   */
+  transport(name: string, deliver: Deliver, how?: { inline?: boolean; batch?: number }): Transport;
+  /** Sends a message of our own; resolves once it is kept. @throws {Error} when it was refused. */
+  submit(mail: {
+    sender: string;
+    recipients: readonly string[];
+    content: string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array<ArrayBuffer>>;
+  }): Promise<{ id: string }>;
+  /** Private typed state of a session, transaction or recipient, made when first asked for; gone with its owner. */
+  notes<S extends Session | Transaction | Recipient, T extends object>(make: (of: S) => T): (of: S) => T;
+  /** Tells other plugins; `check` demands that who provides stands above who needs. */
+  provides<T extends Json, S extends object>(fact: Fact<T, S>): (of: S, value: T) => void;
+  /** Reads what a plugin above told; `undefined` where it said nothing about this one. `optional`: it need not be there. */
+  needs<T extends Json, S extends object>(
+    fact: Fact<T, S>,
+    how?: { optional?: boolean },
+  ): (of: S) => T | undefined;
+}
+
+// ── The definition ─────────────────────────────────────────────────────────────────────────────────
+
+/** Called when a generation of plugins ends: closes what `setup` opened. */
+export type Dispose = () => void | Promise<void>;
+
+/** A plugin, as {@linkcode definePlugin} takes and gives it. */
+export interface Plugin<O extends z.ZodType = z.ZodType> {
+  /** Lower case, what the log and `check` call it. */
+  readonly name: string;
+  /** Plugins that must stand above this one if they are there: checked at load, never re-ordered. */
+  readonly after?: readonly string[];
+  /** The schema of `with:`; absent: there are no options. */
+  readonly options?: O;
+  /** Asked on these roles unless the configuration's `roles:` says otherwise; default: all. */
+  readonly roles?: readonly Session["role"][];
+  /** For a plugin with an `auth` handler: what AUTH offers because of it; default: PLAIN and LOGIN. */
+  readonly mechanisms?: readonly Credentials["mechanism"][];
+  /** Registers handlers and opens what they need; what it returns is called at the end. A throw refuses the configuration. */
+  setup(on: On, options: z.output<O>, host: Host): void | Dispose | Promise<void | Dispose>;
+}
+
+/**
+ * Defines a plugin; the module's default export. Options are inferred from the schema.
+ *
+ * @param plugin Its name, its options' schema and its `setup`.
+ * @returns The same, typed.
+ *
+ * @example
+ * ```ts
+ * import { defer, definePlugin, duration, z } from "postrider";
+ * export default definePlugin({
+ *   name: "greylist",
+ *   options: z.object({ wait: duration("5m") }),
+ *   setup(on, { wait }, { clock, store }) {
+ *     on("rcpt", async (session, rcpt, transaction) => {
+ *       if (session.user) return;
+ *       const triple = `${session.remote.network} ${transaction.sender} ${rcpt}`;
+ *       const first = await store.getOrSet(triple, clock.now(), { ttl: "36h" });
+ *       if (clock.now() - first < wait) return defer("4.7.1", "Greylisted, please try again later");
+ *     });
+ *   },
+ * });
+ * ```
+ */
+export function definePlugin<O extends z.ZodType = z.ZodObject<Record<never, never>, z.core.$strict>>(
+  plugin: Plugin<O>,
+): Plugin<O> {
+  return plugin;
+}
+
+/**
+ * A typed key for `host.provides` and `host.needs`; well-known ones are in `postrider/facts`.
+ *
+ * @param name Unique among all plugins.
+ *
+ * @example
+ * ```ts
+ * import { fact, type Session } from "postrider";
+ * import { strictEqual as equal } from "node:assert/strict";
+ * const country = fact<string, Session>("country");
+ * equal(country.fact, "country");
+ * ```
+ */
+export function fact<T extends Json, S extends Session | Transaction = Transaction>(
+  name: string,
+): Fact<T, S> {
+  return { fact: name };
+}
+
+/** What `export default ({ definePlugin, reject, z }: Api) => definePlugin(…)` is given: needs no import at run time. */
+export type Api = typeof import("./plugin.ts");

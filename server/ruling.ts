@@ -1,0 +1,122 @@
+/** From what a plugin said to what the client is told: verdicts are checked here, and become replies. */
+import type { Hooks, Objection, Verdict } from "./plugin.ts";
+import { closing, type Reply, reply } from "./smtp/reply.ts";
+
+/** A verdict that no handler of this hook may give, or that would break the wire. */
+export class MalformedVerdict extends Error {
+  override readonly name = "MalformedVerdict";
+}
+
+type Hook = keyof Hooks;
+
+/** What each hook may claim with `accept`; a hook that is not here can claim nothing. */
+const claims: { readonly [K in Hook]?: (claim: Record<string, unknown>) => boolean } = {
+  auth: ({ user, sendAs }) =>
+    typeof user === "string" && user !== "" && (sendAs === undefined || isTexts(sendAs, 0)),
+  rcpt: () => true,
+  resolve: ({ via, to }) => (isTransport(via) && to === undefined) || (via === undefined && isTexts(to)),
+  dataFor: ({ via }) => isTransport(via),
+  queue: ({ id }) => typeof id === "string" && isLine(id),
+  route: ({ hops }) =>
+    Array.isArray(hops) && hops.length > 0 && hops.every((hop) => typeof hop?.host === "string"),
+  vrfy: ({ reply }) => isAnswer(reply),
+  expn: ({ reply }) => isAnswer(reply),
+  command: ({ reply, code }) =>
+    typeof reply === "string" && isLine(reply) && [211, 214, 250, 252].includes(code as number),
+};
+
+const isLine = (text: unknown): text is string =>
+  typeof text === "string" && text !== "" && !/[\r\n\0]/.test(text);
+const isTexts = (list: unknown, least = 1): list is string[] =>
+  Array.isArray(list) && list.length >= least && list.every(isLine);
+const isAnswer = (answer: unknown) => isLine(answer) || isTexts(answer);
+const isTransport = (via: unknown) =>
+  typeof (via as { transport?: unknown } | undefined)?.transport === "string";
+
+const enhanced = /^([245])\.[0-9]{1,3}\.[0-9]{1,3}$/;
+const permanentCodes = new Set([501, 502, 503, 504, 521, 530, 535, 538, 550, 551, 552, 553, 554, 555, 556]);
+const temporaryCodes = new Set([450, 451, 452, 454, 455]);
+
+/** Checks what a handler returned. @throws {MalformedVerdict} that says what is wrong with it. */
+export function readVerdict(hook: Hook, said: unknown): Verdict | undefined {
+  if (said === undefined) return undefined;
+  const { verdict, status, text, code, claim } = (said ?? {}) as Record<string, unknown>;
+  switch (verdict) {
+    case "accept": {
+      const fits = claims[hook];
+      if (!fits) throw new MalformedVerdict(`${hook} cannot accept: return nothing to go on`);
+      if (typeof claim !== "object" || claim === null || !fits(claim as Record<string, unknown>)) {
+        throw new MalformedVerdict(`${hook} cannot accept with ${JSON.stringify(claim)}`);
+      }
+      return said as Verdict;
+    }
+    case "disconnect":
+      if (hook === "resolve" || hook === "dataFor" || hook === "route") {
+        throw new MalformedVerdict(`${hook} cannot disconnect: there may be no connection`);
+      }
+      break;
+    case "reject":
+    case "defer":
+      break;
+    default:
+      throw new MalformedVerdict(`${hook} returned ${describe(said)}, which is no verdict`);
+  }
+  if (!isLine(text)) {
+    throw new MalformedVerdict(`the text of a ${verdict} is one line, without CR, LF or NUL`);
+  }
+  const kind = typeof status === "string" ? enhanced.exec(status)?.[1] : undefined;
+  const wanted = verdict === "reject" ? ["5"] : verdict === "defer" ? ["4"] : ["4", "5"];
+  if (!kind || !wanted.includes(kind)) {
+    throw new MalformedVerdict(`${describe(status)} is no status for a ${verdict}`);
+  }
+  const codes = verdict === "reject" ? permanentCodes : temporaryCodes;
+  if (code !== undefined && !codes.has(code as number)) {
+    throw new MalformedVerdict(`${describe(code)} is no reply code for a ${verdict}`);
+  }
+  return said as Verdict;
+}
+
+function describe(value: unknown): string {
+  if (typeof value === "function") return `the function ${value.name}`;
+  try {
+    return JSON.stringify(value)?.slice(0, 200) ?? typeof value;
+  } catch {
+    return typeof value;
+  }
+}
+
+/** The codes of hooks whose refusals are not 550 and 451 (DESIGN §7, default codes). */
+const defaults: { readonly [K in Hook]?: { reject?: number; defer?: number } } = {
+  connect: { reject: 554, defer: 421 },
+  auth: { reject: 535, defer: 454 },
+};
+
+/** A plugin's words as they may stand in a reply: it is ASCII (RFC 5321 §4.2), and a TAB or ESC is no text. */
+export function printable(text: string): string {
+  return text.replaceAll(/[^\x20-\x7e]/g, "?");
+}
+
+/** The reply an objection becomes. At `connect` every one closes; there and at `helo` no status is said (RFC 2034 §4). */
+export function toReply(hook: Hook, objection: Objection): Reply {
+  const text = printable(objection.text);
+  const { verdict } = objection;
+  const status = hook === "connect" || hook === "helo" ? undefined : objection.status;
+  if (verdict === "disconnect") return closing(objection.status.startsWith("4") ? 421 : 554, status, text);
+  const code = objection.code ?? defaults[hook]?.[verdict] ?? (verdict === "reject" ? 550 : 451);
+  return hook === "connect" ? closing(code, undefined, text) : reply(code, status, text);
+}
+
+/** An objection of the core's own, in the shape reports and outcomes take. */
+export function toObjection({ code, status, lines, closes }: Reply): Objection {
+  const text = lines.join(" ");
+  if (code < 500) {
+    const temporary = (status ?? "4.0.0") as `4.${number}.${number}`;
+    return closes
+      ? { verdict: "disconnect", status: temporary, text }
+      : { verdict: "defer", status: temporary, text };
+  }
+  const permanent = (status ?? "5.0.0") as `5.${number}.${number}`;
+  return closes
+    ? { verdict: "disconnect", status: permanent, text }
+    : { verdict: "reject", status: permanent, text };
+}

@@ -1,0 +1,304 @@
+/**
+ * A running server: everything a configuration asks for, opened in the order in which it can fail without harm, and
+ * closed in the other.
+ */
+import { join } from "node:path";
+import { type Certificates, loadCertificates } from "./channel/certificates.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import type { Config } from "./config/config.ts";
+import { formatProblem, type Problem } from "./config/read.ts";
+import type { ListenerTraits } from "./connection.ts";
+import { openDns, type Resolver } from "./dns.ts";
+import type { HostServices } from "./host.ts";
+import { type Ids, openIds } from "./ids.ts";
+import { type Listener, type Listeners, openListeners } from "./listen.ts";
+import { type OpenLog, openLog } from "./log.ts";
+import { prepare, type Read, read } from "./prepare.ts";
+import { checkCache, dropPrivileges, lookUpUser } from "./privileges.ts";
+import { Room } from "./room.ts";
+import { Sessions, type Settings } from "./sessions.ts";
+import { format, replies } from "./smtp/reply.ts";
+import { BodyStore } from "./spool/body.ts";
+import { openState, type State } from "./state.ts";
+import { memoryStore, openStore, type Stores } from "./store.ts";
+
+/** The configuration is not fit to start from: `problems` says where and why. */
+export class StartRefused extends Error {
+  /** `StartRefused`. */
+  override readonly name = "StartRefused";
+
+  /** Made by {@linkcode Server.start}. */
+  constructor(/** In the order of their files. */ readonly problems: readonly Problem[]) {
+    super(problems.map(formatProblem).join("\n"));
+  }
+}
+
+/** How long `stop` lets sessions finish, in milliseconds (CASES Q07). */
+const grace = 25_000;
+
+/** What is open while a server runs, in the order in which it was opened. */
+interface Opened {
+  readonly state: State;
+  readonly store: Stores;
+  readonly cache: Stores;
+  readonly dns: Resolver;
+  readonly bodies: BodyStore;
+  readonly room: Room;
+}
+
+/**
+ * A server that takes mail, for programs that embed one.
+ *
+ * @example
+ * ```ts
+ * import { Server } from "postrider";
+ * import { strictEqual } from "node:assert/strict";
+ * const folder = await Deno.makeTempDir();
+ * await Deno.writeTextFile(`${folder}/postrider.yaml`, `
+ * hostname: mx.example.org
+ * state: ./state
+ * listen: [{ port: 0, address: 127.0.0.1 }]
+ * log: { level: error }
+ * plugins: [{ use: maildir, with: { domains: [example.org], users: any, path: "./mail/{user}" } }]
+ * `);
+ * const server = await Server.start(`${folder}/postrider.yaml`);
+ * strictEqual(server.open.length, 1);
+ * await server.stop();
+ * await Deno.remove(folder, { recursive: true });
+ * ```
+ */
+export class Server {
+  readonly #file: string;
+  readonly #clock: Clock = systemClock;
+  readonly #ids: Ids = openIds(systemClock);
+  readonly #stopping = new AbortController();
+  /** What those who connect while it starts wait for. */
+  readonly #started = Promise.withResolvers<"takes-mail" | "gave-up">();
+  readonly #log: OpenLog;
+  #config: Config;
+  #generations = 0;
+  #certificates: Certificates | undefined;
+  #unwatch: (() => void) | undefined;
+  #opened: Opened | undefined;
+  #sessions: Sessions | undefined;
+  #listeners: Listeners | undefined;
+  #stopped: Promise<void> | undefined;
+  #reloading: Promise<unknown> = Promise.resolve();
+
+  private constructor(file: string, config: Config) {
+    this.#file = file;
+    this.#config = config;
+    this.#log = openLog(config.log);
+  }
+
+  /**
+   * Starts a server; it takes mail when this resolves.
+   *
+   * @param file The configuration, as it is to be called in problems.
+   * @throws {StartRefused} when the configuration is not fit to start from.
+   * @throws {Error} when a port, the state directory or a certificate can't be had.
+   */
+  static async start(file: string): Promise<Server> {
+    const found = await read(file);
+    if (found.kind === "unfit") throw new StartRefused(found.problems);
+    const server = new Server(file, found.config);
+    try {
+      await server.#open(found);
+      return server;
+    } catch (error) {
+      await server.#close();
+      throw error;
+    }
+  }
+
+  /** Where mail is taken: addresses and the ports there really are, or the path of a Unix socket and port 0. */
+  get open(): readonly { readonly address: string; readonly port: number }[] {
+    return this.#listeners?.open ?? [];
+  }
+
+  /** Writes an error that nobody else caught to the server's log. */
+  caught(error: string): void {
+    this.#log.error("a floating error was caught", { error });
+  }
+
+  /**
+   * Reads the configuration, the plugins and the certificates again: new sessions get them, running ones keep what they
+   * have. Listeners, `state`, `user` and `dns` stay as they are until a restart.
+   *
+   * @returns What is wrong; with an error among it everything stays as it was.
+   */
+  reload(): Promise<readonly Problem[]> {
+    const reloaded = this.#reloading.then(() => this.#reload());
+    this.#reloading = reloaded.catch(() => {});
+    return reloaded;
+  }
+
+  /** Takes no more mail, lets sessions finish, and lets go of everything. Resolves within 30 s. */
+  stop(): Promise<void> {
+    this.#log.info("stopping", { connections: this.#listeners?.connections });
+    return this.#stopped ??= this.#close();
+  }
+
+  // ── Opening ──────────────────────────────────────────────────────────────────────────────────────
+
+  async #open(found: Read): Promise<void> {
+    const { config } = found;
+    this.#tell(found.problems);
+    if (config.tls.length > 0) {
+      this.#certificates = await loadCertificates(config.tls, { clock: this.#clock, log: this.#log });
+    }
+    // Ports below 1024 want root, everything after them does not: plugins never run as root.
+    this.#listeners = await this.#listen(config);
+    const state = await openState(config.state, config.user);
+    if (config.user !== undefined) {
+      await giveSockets(config);
+      dropPrivileges(config.user);
+      checkCache(config.user);
+    }
+    this.#opened = await this.#openEdges(config, state);
+    this.#sessions = this.#makeSessions(this.#opened);
+    const prepared = await prepare(found, ++this.#generations, this.#services());
+    if (prepared.kind === "refused") throw new StartRefused(prepared.problems);
+    this.#tell(prepared.problems);
+    this.#sessions.use(settingsOf(config), prepared.generation);
+    this.#unwatch = this.#certificates?.watch(
+      () => this.#log.info("certificates reloaded"),
+      (error) => this.#log.error("certificates not reloaded: the old ones stay", { error: error.message }),
+    );
+    this.#started.resolve("takes-mail");
+    for (const { address, port, listener } of this.#listeners.open) {
+      this.#log.info("listening", {
+        address,
+        port,
+        role: listener.role,
+        protocol: listener.protocol,
+        tls: this.#certificates && !("path" in listener) ? listener.tls : "none",
+      });
+    }
+  }
+
+  #listen({ listen, limits }: Config): Promise<Listeners> {
+    const traits = new Map<Listener, ListenerTraits>(listen.map((one) => [one, one]));
+    return openListeners({
+      listeners: [...traits.keys()],
+      limits,
+      certificates: this.#certificates,
+      clock: this.#clock,
+      log: this.#log,
+      refuse: () => new TextEncoder().encode(format(replies.tooManyConnections)),
+      serve: async (channel, { listener }) => {
+        if (await this.#started.promise === "takes-mail") {
+          await this.#sessions!.serve(channel, traits.get(listener)!);
+        }
+      },
+    });
+  }
+
+  async #openEdges(config: Config, state: State): Promise<Opened> {
+    const room = new Room(state.folder, this.#clock, () => this.#config.limits.message);
+    await room.look();
+    return {
+      state,
+      room,
+      store: await openStore(join(state.folder, "store.db"), this.#clock),
+      cache: memoryStore(this.#clock),
+      dns: openDns({
+        ...(config.dns.servers.length > 0 && { servers: config.dns.servers.map(serverText) }),
+        clock: this.#clock,
+      }),
+      bodies: await BodyStore.open(join(state.folder, "spool", "body")),
+    };
+  }
+
+  #makeSessions({ bodies, room }: Opened): Sessions {
+    return new Sessions({
+      clock: this.#clock,
+      log: this.#log,
+      ids: this.#ids,
+      newBody: (id) => bodies.create(id),
+      noRoom: () => room.full(),
+      draining: this.#stopping.signal,
+    });
+  }
+
+  #services(): HostServices {
+    const { store, cache, dns, state } = this.#opened!;
+    return {
+      clock: this.#clock,
+      log: this.#log,
+      store,
+      cache,
+      dns,
+      state: state.folder,
+      submit: (mail) => this.#sessions!.submit(mail),
+    };
+  }
+
+  // ── Reloading and closing ────────────────────────────────────────────────────────────────────────
+
+  async #reload(): Promise<readonly Problem[]> {
+    const found = await read(this.#file);
+    if (found.kind === "unfit") return this.#notReloaded(found.problems);
+    const prepared = await prepare(found, ++this.#generations, this.#services());
+    if (prepared.kind === "refused") return this.#notReloaded([...found.problems, ...prepared.problems]);
+    try {
+      await this.#certificates?.reload();
+    } catch (error) {
+      this.#log.error("certificates not reloaded: the old ones stay", { error: (error as Error).message });
+    }
+    for (const key of ["listen", "state", "user", "dns", "tls"] as const) {
+      if (JSON.stringify(found.config[key]) === JSON.stringify(this.#config[key])) continue;
+      this.#log.warning("a change that needs a restart", { key });
+    }
+    this.#config = found.config;
+    this.#log.change(found.config.log);
+    this.#listeners!.limit(found.config.limits);
+    this.#sessions!.use(settingsOf(found.config), prepared.generation);
+    const problems = [...found.problems, ...prepared.problems];
+    this.#tell(problems);
+    this.#log.info("reloaded", { generation: this.#generations });
+    return problems;
+  }
+
+  #notReloaded(problems: readonly Problem[]): readonly Problem[] {
+    this.#tell(problems);
+    this.#log.error("not reloaded: everything stays as it was");
+    return problems;
+  }
+
+  #tell(problems: readonly Problem[]): void {
+    for (const problem of problems) this.#log[problem.severity](formatProblem(problem));
+  }
+
+  async #close(): Promise<void> {
+    this.#unwatch?.();
+    this.#stopping.abort();
+    this.#started.resolve("gave-up"); // whoever came while it started would be waited for
+    await this.#listeners?.drain(grace);
+    await this.#sessions?.close();
+    const opened = this.#opened;
+    if (opened) {
+      opened.dns.close();
+      await opened.cache.close();
+      await opened.store.close();
+      await opened.state.close();
+    }
+    if (this.#sessions) this.#log.info("stopped");
+    await this.#log.close();
+  }
+}
+
+const serverText = ({ address, port }: { address: string; port: number }) =>
+  address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+
+/** Unix sockets were made by root; who is not the user may not connect. */
+async function giveSockets({ listen, user }: Config): Promise<void> {
+  if (user === undefined || Deno.uid() !== 0) return;
+  const { uid, gid } = lookUpUser(user);
+  for (const one of listen) if (one.kind === "unix") await Deno.chown(one.path, uid, gid);
+}
+
+/** What sessions need of a configuration. */
+function settingsOf({ hostname, limits, timeouts, trustedNetworks }: Config): Settings {
+  return { hostname, limits, timeouts, trustedNetworks };
+}

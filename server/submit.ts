@@ -1,0 +1,97 @@
+/** Mail of our own: `host.submit()`. It is resolved, signed and kept like any other, only that no client speaks (DESIGN §7). */
+import type { Chain } from "./chain.ts";
+import { ClientSession, Envelope } from "./envelope.ts";
+import type { Ids } from "./ids.ts";
+import type { Intake } from "./intake.ts";
+import type { Log } from "./log.ts";
+import type { Body } from "./message/content.ts";
+import { Phases } from "./phases.ts";
+import type { Host } from "./plugin.ts";
+import { parseAddress } from "./smtp/address.ts";
+import { ChunkDecoder } from "./smtp/data.ts";
+import { isPositive, type Reply } from "./smtp/reply.ts";
+
+/** What submitting needs. */
+export interface SubmitOptions {
+  readonly chain: Chain;
+  readonly intake: Intake;
+  readonly log: Log;
+  readonly ids: Ids;
+  readonly newBody: (id: string) => Body;
+  readonly noRoom: () => Reply | undefined;
+}
+
+/**
+ * Keeps a message for its recipients, or for none of them.
+ *
+ * @returns Its queue id, once it is kept.
+ * @throws {TypeError} when an address does not parse or there is no recipient.
+ * @throws {Error} with the reply when it was refused.
+ */
+export async function submit(
+  mail: Parameters<Host["submit"]>[0],
+  options: SubmitOptions,
+): Promise<{ id: string }> {
+  const { chain, intake, ids, newBody, noRoom } = options;
+  const never = new AbortController().signal;
+  const session = new ClientSession(ids.session(), "submission", "internal", {
+    address: "internal",
+    network: "internal",
+    port: 0,
+  });
+  const log = options.log.with({ session: session.id });
+  const phases = new Phases(session, chain, {
+    log,
+    ids,
+    gone: never,
+    noRoom,
+    keepsMany: intake.keepsMany(chain),
+  });
+  if (mail.recipients.length === 0) throw new TypeError("submit: there is no recipient");
+  const full = noRoom();
+  if (full) throw new Error(refusal(full));
+  const envelope = new Envelope(
+    ids.message(),
+    address(mail.sender),
+    new Map(),
+    false,
+    () => Promise.resolve([]),
+  );
+  phases.envelope = envelope;
+  for (const recipient of mail.recipients) {
+    const parsed = address(recipient);
+    if (parsed.domain === "") throw new TypeError('submit: "" is a sender, not a recipient');
+    const refused = await phases.own(parsed);
+    if (refused) throw new Error(`${recipient}: ${refusal(refused)}`);
+  }
+  const body = newBody(envelope.id);
+  try {
+    await fill(body, mail.content);
+    const replies = await intake.take({ phases, envelope, body, log, gone: never });
+    const refused = replies.find((reply) => !isPositive(reply));
+    if (refused) throw new Error(refusal(refused));
+    return { id: envelope.id };
+  } finally {
+    await body.discard();
+  }
+}
+
+function address(text: string) {
+  const parsed = parseAddress(text);
+  if (!parsed) throw new TypeError(`submit: ${JSON.stringify(text)} is not an address`);
+  return parsed;
+}
+
+const refusal = ({ code, status, lines }: Reply) => `${code} ${status ?? ""} ${lines.join(" ")}`;
+
+/** Writes the content with CRLF line ends, whatever it came with. */
+async function fill(body: Body, content: Parameters<Host["submit"]>[0]["content"]): Promise<void> {
+  const decoder = new ChunkDecoder();
+  const pieces = typeof content === "string"
+    ? [new TextEncoder().encode(content)]
+    : content instanceof Uint8Array
+    ? [content]
+    : content;
+  for await (const piece of pieces) await body.write(decoder.decode(piece));
+  await body.write(decoder.flush());
+}

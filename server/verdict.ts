@@ -1,0 +1,232 @@
+/**
+ * Verdicts: what a plugin may say. Each is plain data made by a function of the same name; which of them a
+ * hook may give is in that hook's type ({@linkcode Hooks} in `plugin.ts`).
+ */
+import type { Transport } from "./plugin.ts";
+
+/** An enhanced status code of permanent failure (RFC 3463 §3), such as `5.7.1`. */
+export type Permanent = `5.${number}.${number}`;
+/** An enhanced status code of temporary failure (RFC 3463 §3), such as `4.3.0`. */
+export type Temporary = `4.${number}.${number}`;
+
+/** The reply codes a permanent refusal may carry (RFC 5321 §4.2.3). */
+export type PermanentCode =
+  | 501
+  | 502
+  | 503
+  | 504
+  | 521
+  | 530
+  | 535
+  | 538
+  | 550
+  | 551
+  | 552
+  | 553
+  | 554
+  | 555
+  | 556;
+/** The reply codes a temporary refusal may carry; `421` is {@linkcode disconnect}'s. */
+export type TemporaryCode = 450 | 451 | 452 | 454 | 455;
+
+/** A permanent refusal; see {@linkcode reject}. */
+export interface Reject {
+  /** Which verdict this is. */
+  readonly verdict: "reject";
+  /** Enhanced status code (RFC 3463). */
+  readonly status: Permanent;
+  /** What the client is told. */
+  readonly text: string;
+  /** The reply code; absent: the hook's default. */
+  readonly code?: PermanentCode;
+}
+
+/** A temporary refusal; see {@linkcode defer}. */
+export interface Defer {
+  /** Which verdict this is. */
+  readonly verdict: "defer";
+  /** Enhanced status code (RFC 3463). */
+  readonly status: Temporary;
+  /** What the client is told. */
+  readonly text: string;
+  /** The reply code; absent: the hook's default. */
+  readonly code?: TemporaryCode;
+}
+
+/** A refusal that ends the connection; see {@linkcode disconnect}. */
+export interface Disconnect {
+  /** Which verdict this is. */
+  readonly verdict: "disconnect";
+  /** Enhanced status code (RFC 3463). */
+  readonly status: Permanent | Temporary;
+  /** What the client is told. */
+  readonly text: string;
+}
+
+/** A yes, with what is claimed by it; see {@linkcode accept}. */
+export interface Accept<C = unknown> {
+  /** Which verdict this is. */
+  readonly verdict: "accept";
+  /** What is claimed; empty for a plain yes. */
+  readonly claim: C;
+}
+
+/** A no, of any kind. */
+export type Objection = Reject | Defer | Disconnect;
+
+/** Any verdict. */
+export type Verdict = Objection | Accept;
+
+/** What became of one recipient of a delivery: delivered, failed for good, or to be tried again. */
+export type Outcome = Delivered | Reject | Defer;
+
+/** A recipient that was delivered; see {@linkcode delivered}. */
+export interface Delivered {
+  /** Which outcome this is. */
+  readonly verdict: "delivered";
+  /** Where it went, for the log and `track`. */
+  readonly text: string;
+}
+
+/**
+ * No, and never: the client returns the message to its author. Without `code` it is 550 (`connect`: 554, `auth`: 535).
+ *
+ * @param status Enhanced status code, `5.x.y` (RFC 3463).
+ * @param text What the client is told, one line of printable text.
+ * @param code The reply code, where another than the default fits better.
+ * @returns The verdict, to be returned from a handler.
+ *
+ * @example
+ * ```ts
+ * import { definePlugin, reject } from "postrider";
+ * export default definePlugin({
+ *   name: "no-strangers",
+ *   setup(on) {
+ *     on("mail", (_session, { sender }) => {
+ *       if (sender.domain === "spam.example") return reject("5.7.1", "Not from you");
+ *     });
+ *   },
+ * });
+ * ```
+ */
+export function reject(status: Permanent, text: string, code?: PermanentCode): Reject {
+  return { verdict: "reject", status, text, ...(code && { code }) };
+}
+
+/**
+ * Not now: the client keeps the message and tries again. Without `code` it is 451 (`connect`: 421, `auth`: 454).
+ *
+ * @param status Enhanced status code, `4.x.y` (RFC 3463).
+ * @param text What the client is told, one line of printable text.
+ * @param code The reply code, where another than the default fits better.
+ * @returns The verdict, to be returned from a handler.
+ *
+ * @example
+ * ```ts
+ * import { defer } from "postrider";
+ * import { strictEqual as equal } from "node:assert/strict";
+ * equal(defer("4.7.1", "Greylisted, please try again later").verdict, "defer");
+ * ```
+ */
+export function defer(status: Temporary, text: string, code?: TemporaryCode): Defer {
+  return { verdict: "defer", status, text, ...(code && { code }) };
+}
+
+/**
+ * Says it and closes the connection: `4.x.y` is reply 421, `5.x.y` is 554.
+ *
+ * @param status Enhanced status code (RFC 3463).
+ * @param text What the client is told, one line of printable text.
+ * @returns The verdict, to be returned from a handler.
+ *
+ * @example
+ * ```ts
+ * import { disconnect } from "postrider";
+ * import { strictEqual as equal } from "node:assert/strict";
+ * equal(disconnect("4.7.0", "Too many connections").status, "4.7.0");
+ * ```
+ */
+export function disconnect(status: Permanent | Temporary, text: string): Disconnect {
+  return { verdict: "disconnect", status, text };
+}
+
+/** Every key that some claim has. */
+export type ClaimKey = "user" | "sendAs" | "via" | "to" | "id" | "reply" | "code" | "hops";
+/** A claim with these keys and none of the others', so that a claim of another hook does not compile. */
+export type Only<T> = T & { readonly [K in Exclude<ClaimKey, keyof T>]?: never };
+
+/** A plain yes, as `rcpt` gives it. */
+export type NoClaim = Only<object>;
+/** `auth`: who it is, and the other addresses this account may send as (`x@d`, `*@d`, `*`). */
+export type AuthClaim = Only<{ readonly user: string; readonly sendAs?: readonly string[] }>;
+/** `dataFor`: this recipient's copy goes to another transport. */
+export type ViaClaim = Only<{ readonly via: Transport }>;
+/** `resolve`: delivered as it is by a transport, or replaced by other addresses, each resolved in turn. */
+export type ResolveClaim = ViaClaim | Only<{ readonly to: readonly string[] }>;
+/** `queue`: the plugin has kept the message, under this id. */
+export type QueueClaim = Only<{ readonly id: string }>;
+/** `vrfy` and `expn`: the addresses to answer with, a line each. */
+export type AnswerClaim = Only<{ readonly reply: string | readonly string[] }>;
+/** `command`: the answer to a verb that the core does not know. */
+export type CommandClaim = Only<{ readonly reply: string; readonly code: 211 | 214 | 250 | 252 }>;
+/** `route`: the next hops, tried in order. */
+export type RouteClaim = Only<{ readonly hops: readonly Hop[] }>;
+/** Whatever can be claimed by some hook. */
+export type AnyClaim = AuthClaim | ResolveClaim | QueueClaim | AnswerClaim | CommandClaim | RouteClaim;
+
+/** A host to hand a message on to. */
+export interface Hop {
+  /** A host name or an IP address. */
+  readonly host: string;
+  /** Default: the port of `outbound.port`, 25. */
+  readonly port?: number;
+  /** Default: what `outbound.tls` says of the destination. */
+  readonly tls?: "opportunistic" | "required" | "none";
+}
+
+/**
+ * Yes. What may be claimed with it depends on the hook it is returned from: {@linkcode Hooks} says which.
+ *
+ * @example
+ * ```ts
+ * import { accept, definePlugin } from "postrider";
+ * export default definePlugin({
+ *   name: "sales-alias",
+ *   setup(on) {
+ *     on("resolve", ({ user, domain }) => {
+ *       if (user === "sales" && domain === "example.org") return accept({ to: ["alice@example.org"] });
+ *     });
+ *   },
+ * });
+ * ```
+ */
+export function accept(): Accept<NoClaim>;
+/**
+ * Yes, and this is claimed.
+ *
+ * @param claim What is claimed; a key that no hook knows does not compile.
+ * @returns The verdict, to be returned from a handler.
+ */
+export function accept<C extends AnyClaim>(
+  claim: C & { [K in Exclude<keyof C, ClaimKey>]: never },
+): Accept<C>;
+export function accept(claim: unknown = {}): Accept {
+  return { verdict: "accept", claim };
+}
+
+/**
+ * The outcome of a transport that has the message safe: for this recipient there is nothing left to do.
+ *
+ * @param text For the log and `track`: where it went, or what the peer said.
+ * @returns The outcome, to be returned from a transport's deliver function.
+ *
+ * @example
+ * ```ts
+ * import { delivered } from "postrider";
+ * import { strictEqual as equal } from "node:assert/strict";
+ * equal(delivered("queued as 4711").text, "queued as 4711");
+ * ```
+ */
+export function delivered(text = "delivered"): Delivered {
+  return { verdict: "delivered", text };
+}
