@@ -6,15 +6,17 @@ import type { Channel } from "./channel/channel.ts";
 import { ChannelLost } from "./channel/channel.ts";
 import type { Chain } from "./chain.ts";
 import type { Clock } from "./clock.ts";
+import { whoWaitsFor } from "./draining.ts";
 import { ClientSession } from "./envelope.ts";
 import type { Ids } from "./ids.ts";
+import type { Metrics } from "./admin/metrics.ts";
 import type { Log } from "./log.ts";
 import type { Body } from "./message/content.ts";
 import { Phases } from "./phases.ts";
 import type { Disconnected, Session } from "./plugin.ts";
 import type { Mechanism } from "./smtp/sasl.ts";
 import { type Event, SmtpSession } from "./smtp/session.ts";
-import { format, replies, type Reply } from "./smtp/reply.ts";
+import { format, isPositive, replies, type Reply } from "./smtp/reply.ts";
 import type { Intake } from "./intake.ts";
 
 /** How a listener's sessions are treated. */
@@ -48,6 +50,7 @@ export interface ConnectionOptions {
   readonly newBody: (id: string) => Body;
   readonly noRoom: () => Reply | undefined;
   readonly intake: Intake;
+  readonly metrics: Metrics;
   readonly isTrusted: (address: string) => boolean;
   /** The client network of an address, as `Session.remote.network`. */
   readonly networkOf: (address: string) => string;
@@ -77,21 +80,6 @@ function encode(text: string): Uint8Array {
   return bytes;
 }
 
-/** Sessions to be told when a signal aborts: one listener for all, since adding and finding one costs the more, the more there are. */
-const waitingFor = new WeakMap<AbortSignal, Set<() => void>>();
-
-function whoWaitsFor(signal: AbortSignal): Set<() => void> {
-  let waiting = waitingFor.get(signal);
-  if (!waiting) {
-    const all = waiting = new Set<() => void>();
-    signal.addEventListener("abort", () => {
-      for (const tell of all) tell();
-    }, { once: true });
-    waitingFor.set(signal, all);
-  }
-  return waiting;
-}
-
 /** Why calls abort when their client goes. Made once: an error's stack costs more than a command, and nobody reads this one's. */
 const clientGone = new ChannelLost("the client has gone");
 
@@ -107,6 +95,12 @@ export async function converse(
   await new Connection(channel, traits, chain, options).run();
 }
 
+/** A read that was begun before the bytes are wanted, and what it has brought. */
+interface Ahead {
+  readonly reading: Promise<Uint8Array | undefined> | undefined;
+  octets: number;
+}
+
 class Connection {
   readonly #channel: Channel;
   readonly #options: ConnectionOptions;
@@ -120,6 +114,8 @@ class Connection {
   #bodyFailed: Error | undefined;
   /** Since when the open message's content comes, and how much there was of it, dropped octets included. */
   #content: { readonly since: number; octets: number } | undefined;
+  /** What was read while we thought, so that a client that goes is noticed (`Call.signal`). */
+  #ahead: Ahead = { reading: undefined, octets: 0 };
   #messages = 0;
   #reason: Reason = "lost";
   #waiting: "for-client" | "for-us" = "for-us";
@@ -152,14 +148,14 @@ class Connection {
         inClear: traits.allowPlain && isLoopback(address),
       },
       trusted: options.isTrusted(address),
-      unread: () => channel.buffered,
+      unread: () => channel.buffered + this.#ahead.octets,
     });
     this.#phases = new Phases(this.#session, chain, {
       log: this.#log,
       ids: options.ids,
       gone: this.#gone.signal,
       noRoom: options.noRoom,
-      keepsMany: options.intake.keepsMany(chain),
+      metrics: options.metrics,
     });
   }
 
@@ -233,7 +229,8 @@ class Connection {
     const content = this.#smtp.inContent;
     this.#due(content ? this.#options.timeouts.data : this.#options.timeouts.command);
     if (this.#options.draining.aborted) this.#drain();
-    const bytes = await this.#channel.read(content ? "content" : undefined);
+    const bytes = await (this.#ahead.reading ?? this.#channel.read(content ? "content" : undefined));
+    this.#ahead = { reading: undefined, octets: 0 };
     this.#waiting = "for-us";
     if (!bytes) {
       this.#channel.close();
@@ -319,11 +316,26 @@ class Connection {
   #ask({ question }: Event & { type: "ask" }): Promise<void> | undefined {
     // While a plugin thinks no deadline of the client's runs; the plugin has its own.
     this.#deadline = Infinity;
-    if (question.about === "message") return this.#message().then((answer) => this.#smtp.answer(answer));
-    const answer = this.#phases.answer(question);
-    if (answer instanceof Promise) return answer.then((late) => this.#smtp.answer(late));
+    const answer = question.about === "message" ? this.#message() : this.#phases.answer(question);
+    if (answer instanceof Promise) {
+      this.#readAhead();
+      return answer.then((late) => this.#smtp.answer(late));
+    }
     this.#smtp.answer(answer);
     return undefined;
+  }
+
+  /** While somebody thinks, the client may go: only a read would say so. What it brings is taken by the next `#read`. */
+  #readAhead(): void {
+    if (this.#ahead.reading) return;
+    this.#smtp.settle();
+    const reading = this.#channel.read();
+    const ahead: Ahead = { reading, octets: 0 };
+    this.#ahead = ahead;
+    reading.then(
+      (bytes) => ahead.octets = bytes?.length ?? 0,
+      () => this.#gone.abort(clientGone),
+    );
   }
 
   /** Whether the client sends its message slower than anybody who means it. */
@@ -373,7 +385,9 @@ class Connection {
           log: this.#log,
           gone: this.#gone.signal,
         });
-      if (taken.some((reply) => reply.code < 300)) this.#messages++;
+      const accepted = taken.some(isPositive);
+      if (accepted) this.#messages++;
+      this.#options.metrics.messageEnded(accepted ? "accepted" : "refused", body.size);
       return this.#session.protocol === "lmtp" ? taken : taken.slice(0, 1);
     } finally {
       await body.discard();

@@ -1,6 +1,7 @@
 /** The live objects behind the views that handlers see: a client's session, its transaction and the recipients. */
 import type { Address, OpenTransaction, Recipient, Session } from "./plugin.ts";
 import { mailboxKey, parseAddress } from "./smtp/address.ts";
+import type { MailParams, RcptParams } from "./smtp/params.ts";
 import { makeField } from "./message/field.ts";
 
 /** A session as the connection knows it; the chain shows it to handlers as {@linkcode Session}. */
@@ -59,12 +60,18 @@ export class EnvelopeRecipient implements Recipient {
   readonly top: string[] = [];
   finals: readonly FinalTarget[] = [];
 
+  readonly params: ReadonlyMap<string, string>;
+  /** What RCPT said of reports (RFC 3461 §4.1, §4.2). */
+  readonly dsn: Pick<RcptParams, "notify" | "orcpt">;
+
   constructor(
     readonly id: string,
     address: Address,
-    readonly params: ReadonlyMap<string, string>,
+    { params, notify, orcpt }: RcptParams,
     readonly gate: EditGate,
   ) {
+    this.params = params;
+    this.dsn = { ...(notify && { notify }), ...(orcpt && { orcpt }) };
     this.address = address.address;
     this.local = address.local;
     this.user = address.user;
@@ -86,6 +93,15 @@ export class EnvelopeRecipient implements Recipient {
   }
 }
 
+const noParams: RcptParams = { kind: "params", params: new Map() };
+
+/** MAIL's parameters of mail of our own. */
+export const ownMailParams = (smtputf8: boolean): MailParams => ({
+  kind: "params",
+  params: new Map(),
+  smtputf8,
+});
+
 /** One mail transaction. */
 export class Envelope implements OpenTransaction {
   readonly gate: EditGate = new EditGate();
@@ -98,14 +114,27 @@ export class Envelope implements OpenTransaction {
   readonly said: string[] = [];
   #recipients = 0;
 
+  readonly params: ReadonlyMap<string, string>;
+  readonly smtputf8: boolean;
+  /** What MAIL said of reports (RFC 3461 §4.3, §4.4). */
+  readonly dsn: Pick<MailParams, "ret" | "envid">;
+
+  /**
+   * @param id Also the message's queue id.
+   * @param mail MAIL's parameters.
+   * @param resolveAdded Resolves an address that a plugin adds; answers where it goes, or throws.
+   */
   constructor(
     readonly id: string,
     public sender: Address,
-    readonly params: ReadonlyMap<string, string>,
-    readonly smtputf8: boolean,
-    /** Resolves an address that a plugin adds; answers where it goes, or throws. */
+    mail: MailParams,
     readonly resolveAdded: (address: Address) => Promise<readonly FinalTarget[]>,
-  ) {}
+  ) {
+    const { params, smtputf8, ret, envid } = mail;
+    this.params = params;
+    this.smtputf8 = smtputf8;
+    this.dsn = { ...(ret && { ret }), ...(envid !== undefined && { envid }) };
+  }
 
   get recipients(): readonly EnvelopeRecipient[] {
     const all = new Set([...this.accepted, ...this.#added]);
@@ -113,7 +142,7 @@ export class Envelope implements OpenTransaction {
   }
 
   /** A recipient to ask about; it belongs to the envelope once `accept` is called with it. */
-  candidate(address: Address, params: ReadonlyMap<string, string>): EnvelopeRecipient {
+  candidate(address: Address, params: RcptParams = noParams): EnvelopeRecipient {
     return new EnvelopeRecipient(`${this.id}-${++this.#recipients}`, address, params, this.gate);
   }
 
@@ -144,7 +173,7 @@ export class Envelope implements OpenTransaction {
     if (!parsed || parsed.domain === "") {
       throw new TypeError(`addRecipient: ${JSON.stringify(address)} is not an address`);
     }
-    const recipient = this.candidate(parsed, new Map());
+    const recipient = this.candidate(parsed);
     recipient.finals = await this.resolveAdded(parsed);
     this.gate.edit("addRecipient", (by) => { // asked only now: the hook may have timed out meanwhile
       this.#added.push(recipient);

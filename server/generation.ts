@@ -2,7 +2,7 @@
  * A generation: the plugins of one configuration, set up, in their order. A reload builds the next one whole and swaps;
  * sessions stay with theirs, and it is disposed of when the last of them is over.
  */
-import type { Credentials, Deliver, Hooks, Session } from "./plugin.ts";
+import type { Credentials, Deliver, Hooks, Json, Session } from "./plugin.ts";
 
 /** Every hook, roughly in the order in which they are asked. */
 export const hookNames = Object.keys(
@@ -66,6 +66,8 @@ export interface Generation {
   /** Domain (lower case, A-labels) → who owns it. */
   readonly owners: ReadonlyMap<string, Instance>;
   readonly transports: ReadonlyMap<string, RegisteredTransport>;
+  /** What the plugins told each other, of a session or a transaction; absent: nothing. */
+  readonly facts?: { about(about: object): ReadonlyMap<string, Json> };
   /** Calls what the setups returned, last first; failures are logged. */
   dispose(): Promise<void>;
 }

@@ -1,23 +1,23 @@
 /**
- * After the final dot: `data`, `dataFor` for each recipient, then whoever keeps the message: a `queue` plugin or an inline
- * transport. `250` is said only when one of them has it safe (promise 1); everything else leaves nothing behind.
+ * After the final dot: `data`, `dataFor` for each recipient, then whoever keeps the message: a `queue` plugin, an inline
+ * transport or the spool. `250` is said only when one of them has it safe (promise 1); everything else leaves nothing behind.
  */
-import type { Chain, Ruling, Turn } from "./chain.ts";
+import type { Ruling, Turn } from "./chain.ts";
 import type { Clock } from "./clock.ts";
-import { carry } from "./delivery/carry.ts";
-import type { Envelope, EnvelopeRecipient, FinalTarget } from "./envelope.ts";
-import type { Instance } from "./generation.ts";
+import type { Envelope, EnvelopeRecipient } from "./envelope.ts";
+import type { Generation, Instance } from "./generation.ts";
+import { Keeping, removedByAll, type Tellings, type Told } from "./keeping.ts";
 import type { Log } from "./log.ts";
 import type { Body } from "./message/content.ts";
 import { makeField } from "./message/field.ts";
-import { type Edit, EditableMessage, type SealedMessage } from "./message/message.ts";
+import { type Edit, EditableMessage } from "./message/message.ts";
 import { countReceived, received } from "./message/received.ts";
 import { completeSubmission, removeForgedResults } from "./message/submission.ts";
 import type { Phases } from "./phases.ts";
-import type { Delivery, Incoming, Objection, Outcome, Target, Transport } from "./plugin.ts";
-import { printable, toObjection, toReply } from "./ruling.ts";
-import { mailboxKey } from "./smtp/address.ts";
+import type { Incoming, Transport } from "./plugin.ts";
+import { objected } from "./ruling.ts";
 import { isPositive, isTemporary, replies, type Reply } from "./smtp/reply.ts";
+import type { Spool } from "./spool/spool.ts";
 
 /** What the intake of a server needs. */
 export interface IntakeOptions {
@@ -27,6 +27,8 @@ export interface IntakeOptions {
   readonly hops: number;
   /** Where a plugin's `replaceBody` writes to. */
   readonly newBody: (id: string) => Body;
+  /** What nobody else takes is kept here. */
+  readonly spool: Spool;
 }
 
 /** One message on its way in. */
@@ -39,20 +41,12 @@ export interface Arriving {
   readonly gone: AbortSignal;
 }
 
-/** What a recipient is told, and by whom it was decided. */
-interface Told {
-  readonly reply: Reply;
-  readonly by: string;
-}
-
 /** Decides about messages that have arrived whole. */
 export class Intake {
-  constructor(readonly options: IntakeOptions) {}
+  readonly #keeping: Keeping;
 
-  /** Whether a transaction of several final recipients can be kept whole. */
-  keepsMany(chain: Chain): boolean {
-    // An observed one keeps nothing: each message of two recipients would be deferred for good.
-    return chain.generation.instances.some(({ handlers, observe }) => handlers.queue && !observe);
+  constructor(readonly options: IntakeOptions) {
+    this.#keeping = new Keeping(options);
   }
 
   /** The same answer for each accepted RCPT. */
@@ -77,7 +71,8 @@ export class Intake {
         id: envelope.id,
         error: error instanceof Error ? error.stack : String(error),
       });
-      return this.notKept(envelope, phases.refuse("data", "core", replies.noRoom, {}));
+      const reply = isFull(error) ? replies.noRoom : replies.notStored;
+      return this.notKept(envelope, phases.refuse("data", "core", reply, {}));
     } finally {
       await message?.discard();
     }
@@ -98,9 +93,14 @@ export class Intake {
       );
     }
     const told = await this.#askForEach(arriving, message);
-    if (phases.session.protocol !== "lmtp") reconcile(envelope, told);
-    const open = envelope.recipients.filter((recipient) => !told.has(recipient));
-    if (open.length > 0) await this.#keep(arriving, message, open, told);
+    const later = phases.session.protocol === "lmtp" ? [] : reconcile(envelope, told);
+    const open = envelope.recipients.filter((recipient) =>
+      !told.has(recipient) && !later.includes(recipient)
+    );
+    if (open.length > 0) {
+      const received = this.#received(arriving);
+      await this.#keeping.keep(arriving, { message, received, open, later }, told);
+    }
     return this.#answers(arriving, message, told);
   }
 
@@ -131,8 +131,8 @@ export class Intake {
   async #askForEach(
     { phases, envelope, gone }: Arriving,
     message: EditableMessage,
-  ): Promise<Map<EnvelopeRecipient, Told>> {
-    const told = new Map<EnvelopeRecipient, Told>();
+  ): Promise<Tellings> {
+    const told: Tellings = new Map();
     if (!phases.chain.has("dataFor")) return told;
     for (const recipient of envelope.recipients) {
       const matter = {
@@ -157,101 +157,6 @@ export class Intake {
       }
     }
     return told;
-  }
-
-  // ── Who keeps it ─────────────────────────────────────────────────────────────────────────────────
-
-  async #keep(
-    arriving: Arriving,
-    message: EditableMessage,
-    open: readonly EnvelopeRecipient[],
-    told: Map<EnvelopeRecipient, Told>,
-  ): Promise<void> {
-    const sealed = message.sealed([this.#received(arriving)]);
-    const queued = await this.#askQueue(arriving, sealed, told);
-    if (queued) {
-      for (const recipient of open) told.set(recipient, queued);
-      return;
-    }
-    // SMTP has one reply, so one recipient may be tried before it; LMTP has one for each (RFC 2033 §4.2).
-    const inline = open.length === 1 || arriving.phases.session.protocol === "lmtp";
-    const delivered = new Map<string, Told>(); // two recipients may lead to one mailbox: it gets one copy
-    for (const recipient of open) {
-      const [target] = recipient.finals;
-      if (!inline || !target || recipient.finals.length !== 1) {
-        told.set(recipient, nowhere);
-        continue;
-      }
-      const key = `${target.via} ${mailboxKey(target.address)}`;
-      const answer = delivered.get(key) ?? await this.#deliver(arriving, sealed, recipient, target);
-      delivered.set(key, answer);
-      told.set(recipient, answer);
-    }
-  }
-
-  /** @param told Who was refused already: whoever keeps the message must not keep it for them (LMTP has said so). */
-  async #askQueue(
-    { phases, envelope, gone }: Arriving,
-    sealed: SealedMessage,
-    told: ReadonlyMap<EnvelopeRecipient, Told>,
-  ): Promise<Told | undefined> {
-    if (!phases.chain.has("queue")) return undefined;
-    for (const recipient of told.keys()) envelope.leaveOut(recipient);
-    const matter = { session: phases.session, gone, heard: phases.hearing(envelope) };
-    const ruling = await phases.chain.ask(
-      "queue",
-      matter,
-      (handler, call) => handler(phases.session, sealed, envelope, call),
-    );
-    const objection = objected("queue", ruling);
-    if (objection) {
-      phases.refuse(
-        "queue",
-        objection.by,
-        objection.reply,
-        { from: envelope.sender.address },
-        undefined,
-        objection.verdict,
-      );
-      return objection;
-    }
-    if (ruling.kind !== "claim") return undefined;
-    const { id } = ruling.claim as { id: string };
-    return { reply: replies.accepted(printable(id)), by: ruling.by.name };
-  }
-
-  /** The inline attempt: its outcome is the reply. */
-  async #deliver(
-    { phases, envelope, log, gone }: Arriving,
-    sealed: SealedMessage,
-    recipient: EnvelopeRecipient,
-    { address, via, by }: FinalTarget,
-  ): Promise<Told> {
-    const transport = phases.chain.generation.transports.get(via);
-    if (!transport?.inline) {
-      log.warning("nothing keeps mail for this transport", {
-        id: envelope.id,
-        to: recipient.address,
-        transport: via,
-      });
-      return nowhere;
-    }
-    const target = makeTarget(address, envelope.sender.address, recipient.address);
-    const copy = recipient.top.length > 0 ? sealed.withTop(recipient.top) : sealed;
-    const [outcome] = await carry(transport, copy, [target], {
-      clock: this.options.clock,
-      log,
-      attempt: 1,
-      gone,
-    });
-    report(phases.chain, outcome!, {
-      id: envelope.id,
-      sender: envelope.sender.address,
-      recipient: address,
-      transport: via,
-      attempts: 1,
-    });
-    return { reply: outcomeReply(outcome!, envelope.id), by };
   }
 
   #received({ phases: { session }, envelope }: Arriving): string {
@@ -283,16 +188,16 @@ export class Intake {
     this.#log(arriving, message, told);
     if (phases.session.protocol === "lmtp") {
       // A recipient that a plugin removed was promised nothing more than that somebody decides: it did.
-      const otherwise = kept ?? (told.size === 0 ? removed(envelope) : nowhere);
+      const otherwise = kept ?? (told.size === 0 ? removedByAll(envelope) : nobody);
       return envelope.accepted.map((recipient) => (told.get(recipient) ?? otherwise).reply);
     }
     const objection = each.find(({ reply }) => isTemporary(reply)) ??
       each.find(({ reply }) => !isPositive(reply));
-    return this.notKept(envelope, (kept ?? objection ?? removed(envelope)).reply);
+    return this.notKept(envelope, (kept ?? objection ?? removedByAll(envelope)).reply);
   }
 
   #log(
-    { envelope, phases: { session }, log }: Arriving,
+    { envelope, phases: { chain, session, options: { metrics } }, log }: Arriving,
     message: EditableMessage,
     told: ReadonlyMap<EnvelopeRecipient, Told>,
   ): void {
@@ -303,6 +208,7 @@ export class Intake {
       )
     ) {
       const by = [...new Set(ours.map(([, told]) => told.by))];
+      if (verdict === "accepted") metrics?.replied("message", by[0]!, 250);
       log.info(`message ${verdict}`, {
         id: envelope.id,
         from: envelope.sender.address,
@@ -313,50 +219,49 @@ export class Intake {
         by,
         reply: ours[0]![1].reply.lines.join(" "),
         said: [...envelope.said, ...message.trace.map(inWords)],
+        ...factsOf(chain.generation, session, envelope),
       });
     }
   }
 }
 
+/** Whether it was the disk's being full, as the system or whoever met it says. */
+function isFull(error: unknown): boolean {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if (/\b(ENOSPC|EDQUOT)\b|No space left|quota exceeded|is full/i.test(cause.message)) return true;
+  }
+  return false;
+}
+
+/** What plugins found out, as the log shows it; nothing where there is nothing. */
+function factsOf({ facts }: Generation, ...about: readonly object[]): { facts?: readonly string[] } {
+  const found = about.flatMap((one) => [...facts?.about(one) ?? []]);
+  return found.length === 0
+    ? {}
+    : { facts: found.map(([name, value]) => `${name}=${JSON.stringify(value)}`) };
+}
+
 /** An edit as the log shows it, beside what plugins said. */
 const inWords = ({ plugin, edit, name }: Edit): string => `data ${plugin} ${edit} ${name ?? "body"}`;
 
-const nowhere: Told = { reply: replies.nowhere, by: "core" };
-
-/** Every recipient was removed by plugins: they have decided that it goes nowhere. */
-const removed = (envelope: Envelope): Told => ({ reply: replies.accepted(envelope.id), by: "core" });
+const nobody: Told = { reply: replies.notStored, by: "core" };
 
 /**
- * SMTP has one reply for all recipients, so where they differ nobody may be lost: a temporary objection becomes everyone's;
- * a permanent one is written on that recipient's copy, which is delivered (DESIGN §7, after the dot).
+ * SMTP has one reply for all recipients, so where they differ nobody may be lost: those who were deferred are tried later;
+ * a refusal is written on that recipient's copy, which is delivered (DESIGN §7, after the dot).
+ *
+ * @returns Those to be tried later. Where all object there is nothing to reconcile.
  */
-function reconcile(envelope: Envelope, told: Map<EnvelopeRecipient, Told>): void {
+function reconcile(envelope: Envelope, told: Tellings): readonly EnvelopeRecipient[] {
   const { recipients } = envelope;
-  if (told.size === 0 || told.size === recipients.length) return;
-  const later = [...told.values()].find(({ reply }) => isTemporary(reply));
-  for (const recipient of recipients) {
-    const own = told.get(recipient);
-    if (later) told.set(recipient, later);
-    else if (own) {
-      recipient.top.unshift(makeField("X-Refused", `${own.reply.status ?? own.reply.code} ${own.by}`));
-      told.delete(recipient);
-    }
+  if (told.size === 0 || told.size === recipients.length) return [];
+  const later: EnvelopeRecipient[] = [];
+  for (const [recipient, { reply, by }] of [...told]) {
+    told.delete(recipient);
+    if (isTemporary(reply)) later.push(recipient);
+    else recipient.top.unshift(makeField("X-Refused", `${reply.status ?? reply.code} ${by}`));
   }
-}
-
-/** An objection or a failure as what the client is told. */
-function objected(
-  hook: "data" | "dataFor" | "queue",
-  ruling: Ruling,
-): Told & { verdict: Objection } | undefined {
-  if (ruling.kind === "objection") {
-    return { by: ruling.by, reply: toReply(hook, ruling.verdict), verdict: ruling.verdict };
-  }
-  if (ruling.kind === "failure") {
-    return { by: ruling.by, reply: replies.pluginFailed, verdict: toObjection(replies.pluginFailed) };
-  }
-  // Passed over at its own wish, but nobody else took the message: only `queue` has such a no.
-  return undefined;
+  return later;
 }
 
 /** The view of the message and the envelope in one plugin's turn. */
@@ -374,19 +279,4 @@ function turnAt({ gate }: Envelope, message: EditableMessage): (instance: Instan
       },
     };
   };
-}
-
-function makeTarget(address: Target | FinalTarget["address"], sender: string, original: string): Target {
-  const { address: text, local, user, tag, domain } = address;
-  return { address: text, local, user, tag, domain, sender, original, toString: () => text };
-}
-
-/** An outcome as the reply to the final dot. */
-function outcomeReply(outcome: Outcome, id: string): Reply {
-  return outcome.verdict === "delivered" ? replies.deliveredNow(id) : toReply("data", outcome);
-}
-
-/** Tells the plugins what became of a recipient. A refusal before the reply is the client's to bounce, not ours. */
-function report(chain: Chain, outcome: Outcome, delivery: Omit<Delivery, "reply">): void {
-  if (outcome.verdict === "delivered") chain.report("delivered", { ...delivery, reply: outcome.text });
 }

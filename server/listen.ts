@@ -44,6 +44,8 @@ export interface ListenOptions<L extends Listener = Listener> {
   serve(channel: Channel, connection: Connection<L>): Promise<void>;
   /** What a refused client is told before it is closed: a 421. */
   refuse(why: Refusal, listener: L): Uint8Array;
+  /** Called for each client that is turned away. */
+  onRefused?(why: Refusal): void;
   /** Proxies: not counted by their own address, but by the client's they tell of (`countAs`). */
   isProxy?(address: string): boolean;
   readonly clock: Clock;
@@ -221,6 +223,7 @@ class House<L extends Listener> implements Listeners {
       : this.#admission.admit(uncounted ? undefined : address);
     if (typeof ticket === "string") {
       this.#refusals.add(`${address} ${ticket}`);
+      this.#options.onRefused?.(ticket);
       this.#turnAway(channel, ticket, listener);
       return undefined;
     }

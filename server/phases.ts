@@ -6,11 +6,11 @@ import { type AskedHook, type Chain, type Hearing, type Ruling, summary, type Tu
 import { type ClientSession, Envelope, type EnvelopeRecipient, type FinalTarget } from "./envelope.ts";
 import type { Instance } from "./generation.ts";
 import type { Ids } from "./ids.ts";
+import type { Metrics } from "./admin/metrics.ts";
 import type { Log } from "./log.ts";
 import type { Address, Credentials, Objection } from "./plugin.ts";
 import { type Resolution, resolve, smtpTransport } from "./resolve.ts";
 import { printable, toObjection, toReply } from "./ruling.ts";
-import { sameMailbox } from "./smtp/address.ts";
 import type { Question } from "./smtp/session.ts";
 import { replies, type Reply, reply } from "./smtp/reply.ts";
 
@@ -22,8 +22,8 @@ export interface PhaseOptions {
   readonly gone: AbortSignal;
   /** Says why no message can be kept now, at MAIL; `undefined` when there is room. */
   readonly noRoom: () => Reply | undefined;
-  /** Whether a transaction of several final recipients can be kept whole. */
-  readonly keepsMany: boolean;
+  /** Who counts; absent: nobody. */
+  readonly metrics?: Metrics;
   /** Nothing will be kept: plugins are told so, and `rejected` handlers hear nothing. */
   readonly dryRun?: boolean;
 }
@@ -55,7 +55,7 @@ export class Phases {
       case "mail":
         return this.#mail(question);
       case "rcpt":
-        return this.#rcpt(question.recipient, question.params.params);
+        return this.#rcpt(question);
       case "vrfy":
       case "expn":
         return this.#lookUp(question.about, question.text);
@@ -122,9 +122,8 @@ export class Phases {
     const envelope = new Envelope(
       this.options.ids.message(),
       sender,
-      params.params,
-      params.smtputf8,
-      (address) => this.#resolveAdded(address),
+      params,
+      (address) => this.resolveAdded(address),
     );
     this.envelope = envelope;
     const matter = this.#matter(envelope);
@@ -133,8 +132,7 @@ export class Phases {
   }
 
   #rcpt(
-    address: Address,
-    params: ReadonlyMap<string, string>,
+    { recipient: address, params }: Question & { about: "rcpt" },
   ): Promise<Reply | undefined> | Reply | undefined {
     const envelope = this.envelope!;
     const recipient = envelope.candidate(address, params);
@@ -207,17 +205,6 @@ export class Phases {
 
   #keep(envelope: Envelope, recipient: EnvelopeRecipient, finals: readonly FinalTarget[]): Reply | undefined {
     recipient.finals = finals;
-    if (!this.options.keepsMany) {
-      if (finals.length > 1) {
-        return this.refuse("rcpt", "core", replies.nowhere, { to: recipient.address }, recipient);
-      }
-      // LMTP has a reply for each, so each can be tried before it; the same mailbox again is no other recipient.
-      const others = this.session.protocol !== "lmtp" &&
-        envelope.recipients.some((one) => !sameMailbox(one, recipient));
-      if (others) {
-        return this.refuse("rcpt", "core", replies.oneInline, { to: recipient.address }, recipient);
-      }
-    }
     envelope.accept(recipient);
     return undefined;
   }
@@ -225,7 +212,7 @@ export class Phases {
   /** A recipient of mail of our own: resolved, not asked of `rcpt`. Answers why it cannot be one. */
   async own(address: Address): Promise<Reply | undefined> {
     const envelope = this.envelope!;
-    const recipient = envelope.candidate(address, new Map());
+    const recipient = envelope.candidate(address);
     const resolution = await resolve(this.chain, address, this.#asking(envelope));
     switch (resolution.kind) {
       case "refused":
@@ -238,7 +225,8 @@ export class Phases {
     }
   }
 
-  async #resolveAdded(address: Address): Promise<readonly FinalTarget[]> {
+  /** Where a recipient goes that a plugin adds. @throws {Error} when it is refused. */
+  async resolveAdded(address: Address): Promise<readonly FinalTarget[]> {
     const resolution = await resolve(this.chain, address, this.#asking());
     if (resolution.kind === "refused") {
       throw new Error(`${address} is refused: ${resolution.reply.lines.join(" ")}`);
@@ -328,6 +316,7 @@ export class Phases {
     verdict: Objection = toObjection(said),
   ): Reply {
     const transaction = this.envelope?.id;
+    this.options.metrics?.replied(phase, by, said.code);
     this.options.log.info("refused", {
       id: transaction,
       phase,

@@ -1,7 +1,7 @@
 /** What no configuration may be, found by asking its plugins (promise 2): an open relay, or a domain without postmaster. */
 import { Chain } from "./chain.ts";
 import type { Clock } from "./clock.ts";
-import { ClientSession, Envelope } from "./envelope.ts";
+import { ClientSession, Envelope, ownMailParams } from "./envelope.ts";
 import type { Generation } from "./generation.ts";
 import type { Log } from "./log.ts";
 import { networkOf } from "./listen/network.ts";
@@ -60,10 +60,9 @@ async function relaysFor(address: string, chain: Chain): Promise<string | undefi
     ids: { session: () => "check", message: () => "check" },
     gone: gone.signal,
     noRoom: () => undefined,
-    keepsMany: true,
     dryRun: true,
   });
-  const envelope = new Envelope("check", sender, new Map(), false, () => Promise.resolve([]));
+  const envelope = new Envelope("check", sender, ownMailParams(false), () => Promise.resolve([]));
   phases.envelope = envelope;
   const params = { kind: "params" as const, params: new Map<string, string>() };
   const refused = await phases.answer({ about: "rcpt", recipient: elsewhere, params });

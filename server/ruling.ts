@@ -1,6 +1,7 @@
 /** From what a plugin said to what the client is told: verdicts are checked here, and become replies. */
+import type { Ruling } from "./chain.ts";
 import type { Hooks, Objection, Verdict } from "./plugin.ts";
-import { closing, type Reply, reply } from "./smtp/reply.ts";
+import { closing, replies, type Reply, reply } from "./smtp/reply.ts";
 
 /** A verdict that no handler of this hook may give, or that would break the wire. */
 export class MalformedVerdict extends Error {
@@ -119,4 +120,23 @@ export function toObjection({ code, status, lines, closes }: Reply): Objection {
   return closes
     ? { verdict: "disconnect", status: permanent, text }
     : { verdict: "reject", status: permanent, text };
+}
+
+/** What a client is told of an objection or a failure, by whom, and the verdict for reports. */
+export interface Objected {
+  readonly by: string;
+  readonly reply: Reply;
+  readonly verdict: Objection;
+}
+
+/** The objection in a ruling about a message, if there is one; a plugin's failure is a temporary one. */
+export function objected(hook: "data" | "dataFor" | "queue", ruling: Ruling): Objected | undefined {
+  switch (ruling.kind) {
+    case "objection":
+      return { by: ruling.by, reply: toReply(hook, ruling.verdict), verdict: ruling.verdict };
+    case "failure":
+      return { by: ruling.by, reply: replies.pluginFailed, verdict: toObjection(replies.pluginFailed) };
+    default:
+      return undefined;
+  }
 }

@@ -3,22 +3,26 @@
  * closed in the other.
  */
 import { join } from "node:path";
+import { Watch } from "./admin/watch.ts";
 import { type Certificates, loadCertificates } from "./channel/certificates.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
 import { formatProblem, type Problem } from "./config/read.ts";
 import type { ListenerTraits } from "./connection.ts";
+import { LocalQueue } from "./control/operations.ts";
+import { ControlServer } from "./control/server.ts";
 import { openDns, type Resolver } from "./dns.ts";
 import type { HostServices } from "./host.ts";
 import { type Ids, openIds } from "./ids.ts";
 import { type Listener, type Listeners, openListeners } from "./listen.ts";
 import { type OpenLog, openLog } from "./log.ts";
+import { Outgoing } from "./outgoing.ts";
 import { prepare, type Read, read } from "./prepare.ts";
 import { checkCache, dropPrivileges, lookUpUser } from "./privileges.ts";
-import { Room } from "./room.ts";
 import { Sessions, type Settings } from "./sessions.ts";
 import { format, replies } from "./smtp/reply.ts";
-import { BodyStore } from "./spool/body.ts";
+import { systemDisk } from "./spool/disk.ts";
+import { LogSpool } from "./spool/log.ts";
 import { openState, type State } from "./state.ts";
 import { memoryStore, openStore, type Stores } from "./store.ts";
 
@@ -36,14 +40,16 @@ export class StartRefused extends Error {
 /** How long `stop` lets sessions finish, in milliseconds (CASES Q07). */
 const grace = 25_000;
 
+/** Octets that stay free on the spool's disk, whatever a message may be (CASES Q03). */
+const leastRoom = 256 * 1024 ** 2;
+
 /** What is open while a server runs, in the order in which it was opened. */
 interface Opened {
   readonly state: State;
   readonly store: Stores;
   readonly cache: Stores;
   readonly dns: Resolver;
-  readonly bodies: BodyStore;
-  readonly room: Room;
+  readonly spool: LogSpool;
 }
 
 /**
@@ -81,6 +87,9 @@ export class Server {
   #unwatch: (() => void) | undefined;
   #opened: Opened | undefined;
   #sessions: Sessions | undefined;
+  #outgoing: Outgoing | undefined;
+  #control: ControlServer | undefined;
+  readonly #watch = new Watch();
   #listeners: Listeners | undefined;
   #stopped: Promise<void> | undefined;
   #reloading: Promise<unknown> = Promise.resolve();
@@ -165,6 +174,18 @@ export class Server {
       () => this.#log.info("certificates reloaded"),
       (error) => this.#log.error("certificates not reloaded: the old ones stay", { error: error.message }),
     );
+    const { dns, spool } = this.#opened;
+    const edges = {
+      clock: this.#clock,
+      log: this.#log,
+      ids: this.#ids,
+      dns,
+      spool,
+      sessions: this.#sessions,
+      metrics: this.#watch,
+    };
+    this.#outgoing = await Outgoing.start(config, edges);
+    await this.#openForPeople(config, this.#opened, this.#outgoing);
     this.#started.resolve("takes-mail");
     for (const { address, port, listener } of this.#listeners.open) {
       this.#log.info("listening", {
@@ -185,6 +206,7 @@ export class Server {
       certificates: this.#certificates,
       clock: this.#clock,
       log: this.#log,
+      onRefused: (why) => this.#watch.connectionRefused(why),
       refuse: () => new TextEncoder().encode(format(replies.tooManyConnections)),
       serve: async (channel, { listener }) => {
         if (await this.#started.promise === "takes-mail") {
@@ -195,29 +217,53 @@ export class Server {
   }
 
   async #openEdges(config: Config, state: State): Promise<Opened> {
-    const room = new Room(state.folder, this.#clock, () => this.#config.limits.message);
-    await room.look();
     return {
       state,
-      room,
       store: await openStore(join(state.folder, "store.db"), this.#clock),
       cache: memoryStore(this.#clock),
       dns: openDns({
         ...(config.dns.servers.length > 0 && { servers: config.dns.servers.map(serverText) }),
         clock: this.#clock,
       }),
-      bodies: await BodyStore.open(join(state.folder, "spool", "body")),
+      spool: await LogSpool.open(join(state.folder, "spool"), {
+        clock: this.#clock,
+        log: this.#log,
+        disk: this.#watch.timed(systemDisk),
+        room: Math.max(2 * config.limits.message, leastRoom),
+      }),
     };
   }
 
-  #makeSessions({ bodies, room }: Opened): Sessions {
+  #makeSessions({ spool }: Opened): Sessions {
     return new Sessions({
       clock: this.#clock,
       log: this.#log,
       ids: this.#ids,
-      newBody: (id) => bodies.create(id),
-      noRoom: () => room.full(),
+      newBody: (id) => spool.bodies.create(id),
+      noRoom: () => spool.room() === "full" ? replies.noRoom : undefined,
+      spool,
       draining: this.#stopping.signal,
+      metrics: this.#watch,
+    });
+  }
+
+  /** The queue for people, and what an operator watches. */
+  async #openForPeople(config: Config, { state, spool }: Opened, { runner }: Outgoing): Promise<void> {
+    const [clock, log] = [this.#clock, this.#log];
+    const queue = new LocalQueue(spool, clock, runner);
+    this.#control = await ControlServer.open({ state: state.folder, queue, clock, log });
+    this.#watch.open(config.admin, {
+      clock,
+      log,
+      spool,
+      deliveries: runner,
+      free: () => systemDisk.free(state.folder),
+      doors: () =>
+        this.#stopping.signal.aborted ? [] : this.#listeners!.open.map(({ address, port, listener }) => ({
+          address,
+          port,
+          tls: listener.tls,
+        })),
     });
   }
 
@@ -246,10 +292,11 @@ export class Server {
     } catch (error) {
       this.#log.error("certificates not reloaded: the old ones stay", { error: (error as Error).message });
     }
-    for (const key of ["listen", "state", "user", "dns", "tls"] as const) {
+    for (const key of ["listen", "state", "user", "dns", "tls", "admin"] as const) {
       if (JSON.stringify(found.config[key]) === JSON.stringify(this.#config[key])) continue;
       this.#log.warning("a change that needs a restart", { key });
     }
+    await this.#outgoing!.reload(found.config);
     this.#config = found.config;
     this.#log.change(found.config.log);
     this.#listeners!.limit(found.config.limits);
@@ -274,10 +321,13 @@ export class Server {
     this.#unwatch?.();
     this.#stopping.abort();
     this.#started.resolve("gave-up"); // whoever came while it started would be waited for
-    await this.#listeners?.drain(grace);
+    await this.#watch.close();
+    await this.#control?.close();
+    await Promise.all([this.#listeners?.drain(grace), this.#outgoing?.stop(grace)]);
     await this.#sessions?.close();
     const opened = this.#opened;
     if (opened) {
+      await opened.spool.close();
       opened.dns.close();
       await opened.cache.close();
       await opened.store.close();

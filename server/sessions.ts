@@ -5,17 +5,21 @@
 import type { Channel } from "./channel/channel.ts";
 import { Chain } from "./chain.ts";
 import type { Clock } from "./clock.ts";
+import type { HeldPlugins } from "./delivery/runner.ts";
 import { converse, type ListenerTraits } from "./connection.ts";
 import type { Generation } from "./generation.ts";
 import type { Ids } from "./ids.ts";
 import { Intake } from "./intake.ts";
 import type { Log } from "./log.ts";
+import { type Metrics, noMetrics } from "./admin/metrics.ts";
 import type { Body } from "./message/content.ts";
 import { networkOf } from "./listen/network.ts";
-import type { Host } from "./plugin.ts";
+import { resolve } from "./resolve.ts";
+import { parseAddress } from "./smtp/address.ts";
 import type { Reply } from "./smtp/reply.ts";
 import type { Mechanism } from "./smtp/sasl.ts";
-import { submit } from "./submit.ts";
+import type { Spool } from "./spool/spool.ts";
+import { type OwnMail, submit } from "./submit.ts";
 
 /** What the configuration says of sessions. */
 export interface Settings {
@@ -42,8 +46,12 @@ export interface SessionsEdges {
   readonly newBody: (id: string) => Body;
   /** Why no message can be taken now. */
   readonly noRoom: () => Reply | undefined;
+  /** What nobody else takes is kept here. */
+  readonly spool: Spool;
   /** Aborts when the server is going down. */
   readonly draining: AbortSignal;
+  /** Who counts; absent: nobody. */
+  readonly metrics?: Metrics;
 }
 
 /** A generation that sessions hold. */
@@ -52,7 +60,8 @@ interface Held {
   readonly settings: Settings;
   readonly intake: Intake;
   readonly mechanisms: readonly Mechanism[];
-  sessions: number;
+  /** Sessions and deliveries. */
+  users: number;
   retired: boolean;
 }
 
@@ -65,23 +74,31 @@ export class Sessions {
 
   /** New sessions get these from now on; those that run keep theirs. */
   use(settings: Settings, generation: Generation): void {
-    const { clock, log, newBody } = this.edges;
+    const { clock, log, newBody, spool } = this.edges;
     const chain = new Chain(generation, clock, log);
     const mechanisms = chain.has("auth") ? offered(generation) : [];
-    const intake = new Intake({ hostname: settings.hostname, clock, hops: settings.limits.hops, newBody });
+    const intake = new Intake({
+      hostname: settings.hostname,
+      clock,
+      hops: settings.limits.hops,
+      newBody,
+      spool,
+    });
     const before = this.#current;
-    this.#current = { chain, settings, intake, mechanisms, sessions: 0, retired: false };
+    this.#current = { chain, settings, intake, mechanisms, users: 0, retired: false };
     if (before) this.#retire(before);
   }
 
   /** Speaks with one client to its end. Never rejects. */
   async serve(channel: Channel, traits: ListenerTraits): Promise<void> {
-    const held = this.#held();
+    const { held, release } = this.#hold();
     const { settings, chain, intake, mechanisms } = held;
-    held.sessions++;
+    const metrics = this.edges.metrics ?? noMetrics;
+    metrics.sessionBegan(traits.role);
     try {
       await converse(channel, traits, chain, {
         ...this.edges,
+        metrics,
         hostname: settings.hostname,
         limits: settings.limits,
         timeouts: settings.timeouts,
@@ -91,21 +108,38 @@ export class Sessions {
         networkOf,
       });
     } finally {
-      held.sessions--;
-      if (held.retired && held.sessions === 0) this.#dispose(held);
+      metrics.sessionEnded(traits.role);
+      release();
     }
   }
 
   /** Takes a message of our own (DESIGN §7). @throws {Error} when it was refused. */
-  async submit(mail: Parameters<Host["submit"]>[0]): Promise<{ id: string }> {
-    const held = this.#held();
-    held.sessions++;
+  async submit(mail: OwnMail): Promise<{ id: string }> {
+    const { held: { chain, intake }, release } = this.#hold();
     try {
-      return await submit(mail, { ...this.edges, chain: held.chain, intake: held.intake });
+      return await submit(mail, { ...this.edges, chain, intake });
     } finally {
-      held.sessions--;
-      if (held.retired && held.sessions === 0) this.#dispose(held);
+      release();
     }
+  }
+
+  /** The transport of our own mail to this address: `smtp` where nobody claims it. */
+  async transportOf(text: string): Promise<string | undefined> {
+    const address = parseAddress(text);
+    if (!address) return undefined;
+    const { held: { chain }, release } = this.#hold();
+    try {
+      const resolution = await resolve(chain, address, {});
+      return resolution.kind === "claimed" ? resolution.targets[0]?.via : undefined;
+    } finally {
+      release();
+    }
+  }
+
+  /** The newest plugins, for a delivery: they are not disposed of before `release`. */
+  plugins(): HeldPlugins {
+    const { held: { chain }, release } = this.#hold();
+    return { chain, release };
   }
 
   /** Disposes of the last generation; resolves when all that were retired are disposed of. */
@@ -115,14 +149,19 @@ export class Sessions {
     await Promise.all(this.#ended);
   }
 
-  #held(): Held {
-    if (!this.#current) throw new Error("no generation of plugins is in use");
-    return this.#current;
+  #hold(): { held: Held; release: () => void } {
+    const held = this.#current;
+    if (!held) throw new Error("no generation of plugins is in use");
+    held.users++;
+    const release = () => {
+      if (--held.users === 0 && held.retired) this.#dispose(held);
+    };
+    return { held, release };
   }
 
   #retire(held: Held): void {
     held.retired = true;
-    if (held.sessions === 0) this.#dispose(held);
+    if (held.users === 0) this.#dispose(held);
   }
 
   #dispose({ chain: { generation } }: Held): void {

@@ -1,15 +1,18 @@
 /** Mail of our own: `host.submit()`. It is resolved, signed and kept like any other, only that no client speaks (DESIGN §7). */
 import type { Chain } from "./chain.ts";
-import { ClientSession, Envelope } from "./envelope.ts";
+import { ClientSession, Envelope, ownMailParams } from "./envelope.ts";
 import type { Ids } from "./ids.ts";
 import type { Intake } from "./intake.ts";
 import type { Log } from "./log.ts";
 import type { Body } from "./message/content.ts";
 import { Phases } from "./phases.ts";
 import type { Host } from "./plugin.ts";
-import { parseAddress } from "./smtp/address.ts";
+import { needsSmtpUtf8, parseAddress } from "./smtp/address.ts";
 import { ChunkDecoder } from "./smtp/data.ts";
 import { isPositive, type Reply } from "./smtp/reply.ts";
+
+/** Mail of our own; `utf8`: its header can only be sent under SMTPUTF8. */
+export type OwnMail = Parameters<Host["submit"]>[0] & { readonly utf8?: boolean };
 
 /** What submitting needs. */
 export interface SubmitOptions {
@@ -29,7 +32,7 @@ export interface SubmitOptions {
  * @throws {Error} with the reply when it was refused.
  */
 export async function submit(
-  mail: Parameters<Host["submit"]>[0],
+  mail: OwnMail,
   options: SubmitOptions,
 ): Promise<{ id: string }> {
   const { chain, intake, ids, newBody, noRoom } = options;
@@ -45,23 +48,22 @@ export async function submit(
     ids,
     gone: never,
     noRoom,
-    keepsMany: intake.keepsMany(chain),
   });
   if (mail.recipients.length === 0) throw new TypeError("submit: there is no recipient");
   const full = noRoom();
   if (full) throw new Error(refusal(full));
+  const [sender, recipients] = [address(mail.sender), mail.recipients.map(address)];
+  const utf8 = mail.utf8 === true || [sender, ...recipients].some(needsSmtpUtf8);
   const envelope = new Envelope(
     ids.message(),
-    address(mail.sender),
-    new Map(),
-    false,
-    () => Promise.resolve([]),
+    sender,
+    ownMailParams(utf8),
+    (added) => phases.resolveAdded(added),
   );
   phases.envelope = envelope;
-  for (const recipient of mail.recipients) {
-    const parsed = address(recipient);
-    if (parsed.domain === "") throw new TypeError('submit: "" is a sender, not a recipient');
-    const refused = await phases.own(parsed);
+  for (const recipient of recipients) {
+    if (recipient.domain === "") throw new TypeError('submit: "" is a sender, not a recipient');
+    const refused = await phases.own(recipient);
     if (refused) throw new Error(`${recipient}: ${refusal(refused)}`);
   }
   const body = newBody(envelope.id);

@@ -30,22 +30,11 @@ const aliases = definePlugin({
   },
 });
 
-/** Takes what leaves: until there is a spool, somebody has to. */
-const outside = definePlugin({
-  name: "outside",
-  setup(on) {
-    on("queue", (_session, _message, { id, recipients }) => {
-      if (recipients.some(({ targets }) => targets.some(({ via }) => via === "smtp"))) return accept({ id });
-    });
-  },
-});
-
 const server: TestServerOptions = {
   plugins: [
     users,
     aliases,
-    outside,
-    mailboxes(["alice@example.org", "bob@example.org"], { queue: true }),
+    mailboxes(["alice@example.org", "bob@example.org"]),
   ],
   trustedNetworks: ["10.0.0.0/8"],
 };

@@ -38,13 +38,18 @@ const rules: readonly { readonly room: string; readonly to: RegExp; readonly bec
   { room: "server/channel/", to: /^server\/channel\//, because: "bytes have no meaning there" },
   {
     room: "server/config/",
-    to: /^server\/(config\/|options\.ts$|delivery\/schedule\.ts$)/,
+    to: /^server\/(config\/|smtp\/|options\.ts$|delivery\/schedule\.ts$)/,
     because: "a configuration is only text",
   },
   {
     room: "server/spool/",
     to: /^server\/(spool|message|smtp)\/|^server\/clock\.ts$/,
     because: "the queue delivers nothing",
+  },
+  {
+    room: "server/delivery/",
+    to: /^server\/(delivery|spool|message|smtp|channel)\/|^server\/(options|resolve|ruling|verdict)\.ts$/,
+    because: "who sends a message on doesn't ask who took it in",
   },
   {
     room: "plugins/",

@@ -172,7 +172,7 @@ Deno.test("review: Q07 a transaction that its client leaves open hears 421 befor
   equal(server.delivered.length, 0);
 });
 
-Deno.test("review: an observed plugin promises nothing: no AUTH, no keeping of many recipients", async () => {
+Deno.test("review: an observed plugin promises nothing: no AUTH, no keeping", async () => {
   const observed = definePlugin({
     name: "observed",
     setup(on) {
@@ -186,9 +186,8 @@ Deno.test("review: an observed plugin promises nothing: no AUTH, no keeping of m
   const client = server.connect({ role: "submission", tls: "implicit" });
   ok(!(await client.command("EHLO client.example")).text.includes("AUTH"));
   client.abort();
-  const { outcome, recipients } = await server.send({ to: [alice, "bob@example.org"] });
-  equal(outcome, "accepted", "the first gets its mail now, the second in another transaction");
-  deepEqual(recipients.map(({ reply }) => reply.code), [250, 452]);
+  equal((await server.send({ to: [alice, "bob@example.org"] })).reply.text, "Queued as M0001");
+  equal(server.delivered.length, 2, "what it claimed to have kept is delivered");
 });
 
 Deno.test("review: edits of a message are in its log line", async () => {

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { memoryChannel } from "../server/channel/memory.ts";
 import { accept, definePlugin } from "../server/plugin.ts";
 import { Sessions } from "../server/sessions.ts";
+import { MemorySpool } from "../server/spool/memory.ts";
 import {
   countingIds,
   FakeClock,
@@ -141,6 +142,7 @@ Deno.test("connection: a bug of ours costs one client, and is logged", async () 
       throw new Error("a bug");
     },
     noRoom: () => undefined,
+    spool: new MemorySpool(clock),
     draining: new AbortController().signal,
   });
   const via = { transport: "none" };

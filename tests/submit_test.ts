@@ -6,8 +6,8 @@ const box = mailboxes(["example.org"]);
 const alice = "alice@example.org";
 
 /** A plugin with one handler. */
-function on<K extends keyof Hooks>(hook: K, handler: Hooks[K]) {
-  return definePlugin({ name: "plugin", setup: (on: On) => on(hook, handler) });
+function on<K extends keyof Hooks>(hook: K, handler: Hooks[K], name = "plugin") {
+  return definePlugin({ name, setup: (on: On) => on(hook, handler) });
 }
 
 const serverOf = (...plugins: TestPlugin[]) => testServer({ plugins });
@@ -41,14 +41,13 @@ Deno.test("submit: from a plugin, as a stream", async () => {
 Deno.test("submit: what is refused rejects, and leaves nothing", async () => {
   await using server = await serverOf(
     on("data", (_session, message) => message.headers.get("X-Bad") ? reject("5.7.1", "Bad") : undefined),
-    mailboxes(["example.org"], {
-      answer: (_message, { user }) => user === "full" ? defer("4.2.2", "Full") : undefined,
-    }),
+    on("resolve", ({ user }) => user === "moving" ? defer("4.2.1", "Moving") : undefined, "moving"),
+    mailboxes([alice]),
   );
   const mail = { sender: alice, recipients: [alice], content: "\r\n" };
   await rejects(server.submit({ ...mail, content: "X-Bad: 1\r\n\r\n" }), /550 5\.7\.1 Bad/);
-  await rejects(server.submit({ ...mail, recipients: ["full@example.org"] }), /451 4\.2\.2 Full/);
-  await rejects(server.submit({ ...mail, recipients: ["u@elsewhere.example"] }), /451 4\.3\.0/);
+  await rejects(server.submit({ ...mail, recipients: ["moving@example.org"] }), /451 4\.2\.1 Moving/);
+  await rejects(server.submit({ ...mail, recipients: [alice, "nobody@example.org"] }), /550 5\.1\.1/);
   await rejects(server.submit({ ...mail, recipients: [] }), TypeError);
   await rejects(server.submit({ ...mail, recipients: [""] }), TypeError);
   await rejects(server.submit({ ...mail, recipients: ["not an address"] }), TypeError);
@@ -57,6 +56,34 @@ Deno.test("submit: what is refused rejects, and leaves nothing", async () => {
   await rejects(server.submit({ ...mail, content: broken }), /EIO/);
   server.room = "none";
   await rejects(server.submit(mail), /452 4\.3\.1/);
+  server.room = "runs-out";
+  await rejects(server.submit(mail), /452 4\.3\.1/);
+  server.room = "enough";
+  server.disk = "fails";
+  await rejects(server.submit(mail), /451 4\.3\.0/);
+  deepEqual(await server.queue(), []);
   equal(server.delivered.length, 0);
   deepEqual(await server.inUse(), { connections: 0, octets: 0, files: 0, timers: 0 });
+});
+
+Deno.test("submit: it is in the queue when that resolves, and goes where nobody else claims it", async () => {
+  let takes = false;
+  await using server = await testServer({
+    plugins: [mailboxes([alice], { answer: () => takes ? undefined : defer("4.2.2", "Full") })],
+  });
+  const { id } = await server.submit({
+    sender: alice,
+    recipients: [alice, "u@elsewhere.example"],
+    content: "Subject: own\r\n\r\nx\r\n",
+  });
+  deepEqual(server.sent.map(({ id, from, to }) => [id, from, to]), [[id, alice, ["u@elsewhere.example"]]]);
+  equal(server.delivered.length, 0, "a mailbox that is full for now is no refusal of mail of our own");
+  const [queued] = await server.queue();
+  deepEqual(queued!.recipients.map(({ to, state, reply }) => [to, state, reply]), [
+    [alice, "due", "4.2.2 Full"],
+    ["u@elsewhere.example", "delivered", "250 2.0.0 Taken"],
+  ]);
+  takes = true;
+  await server.clock.advance("1m");
+  deepEqual(server.delivered.map(({ id: of, to }) => [of, to]), [[id, alice]]);
 });

@@ -6,7 +6,7 @@ import {
   strictEqual as equal,
   throws,
 } from "node:assert/strict";
-import { accept, cidr, defer, definePlugin, duration, reject, z } from "../server/plugin.ts";
+import { accept, cidr, defer, definePlugin, delivered, duration, reject, z } from "../server/plugin.ts";
 import { FakeClock, mailboxes, runDialog, testServer } from "../server/testing/mod.ts";
 
 const box = mailboxes(["example.org"]);
@@ -204,6 +204,98 @@ Deno.test("testing: time as people write it", async () => {
   await clock.advance("1h");
   equal(clock.monotonic() - start, 3_600_000);
   await rejects(clock.advance("1 hour" as "1h"), TypeError);
+});
+
+// ── The queue ──────────────────────────────────────────────────────────────────────────────────────
+
+const anywhere = definePlugin({ name: "anywhere", setup: (on) => on("rcpt", () => accept()) });
+
+Deno.test("testing: what leaves is in `sent`, what waits in the queue, as the test answers for the hosts", async () => {
+  await using server = await testServer({
+    plugins: [anywhere, box],
+    outbound: { retry: ["2m"], giveUpAfter: "1h", delayNoticeAfter: "1h" },
+    smtp: ({ to, attempt }) => attempt < 3 ? defer("4.7.1", `Not yet, ${to}`) : undefined,
+  });
+  const { reply } = await server.send({ to: "u@elsewhere.example", content: "a: b\r\n\r\n" });
+  equal(reply.text, "Queued as M0001");
+  const due = server.clock.now() + 120_000;
+  deepEqual(await server.queue(), [{
+    id: "M0001",
+    from: "sender@example.net",
+    ret: undefined,
+    envid: undefined,
+    held: undefined,
+    recipients: [{
+      to: "u@elsewhere.example",
+      original: "u@elsewhere.example",
+      via: "smtp",
+      state: "due",
+      due,
+      attempts: 1,
+      reply: "451 4.7.1 Not yet, u@elsewhere.example",
+      notify: undefined,
+      orcpt: undefined,
+    }],
+  }]);
+  await server.clock.advance("4m");
+  const [mail] = server.sent;
+  deepEqual([mail!.id, mail!.from, mail!.to, mail!.attempt], [
+    "M0001",
+    "sender@example.net",
+    ["u@elsewhere.example"],
+    3,
+  ]);
+  match(mail!.content, /\r\na: b\r\n\r\n$/);
+  equal(new TextDecoder().decode(mail!.bytes), mail!.content);
+  await rejects(testServer({ plugins: [box], outbound: { retry: ["2 minutes"] } }), /did you mean "2m"/);
+});
+
+Deno.test("testing: who answers for the hosts may change, say nothing of some, or fail", async () => {
+  await using server = await testServer({ plugins: [anywhere, box] });
+  const to = ["a@x.example", "b@x.example"];
+  const replies = async () => (await server.queue()).at(-1)!.recipients.map(({ reply }) => reply);
+  server.smtp = () => [delivered("yes")];
+  await server.send({ to });
+  deepEqual(await replies(), ["yes", "451 4.3.0 The test gave no outcome for this recipient"]);
+  server.smtp = async () => {
+    await Promise.resolve();
+    throw new Error("a bug of the test");
+  };
+  await server.send({ to });
+  deepEqual(await replies(), ["4.3.0 The transport failed", "4.3.0 The transport failed"]);
+  match(String(server.log.of("transport failed")[0]!.fields.error), /a bug of the test/);
+  server.smtp = () => "unreachable";
+  await server.send({ to });
+  deepEqual(await replies(), ["4.4.1 No connection", "4.4.1 No connection"]);
+});
+
+Deno.test("testing: `settled` waits for transports that do I/O, and for nothing that waits for time", async () => {
+  const file = await Deno.makeTempFile();
+  const slow = definePlugin({
+    name: "slow",
+    setup(on, _options, { clock, transport }) {
+      const disk = transport("disk", async (message) => {
+        for (let i = 0; i < 20; i++) await Deno.writeTextFile(file, message.id, { append: true });
+        return delivered();
+      });
+      const never = transport("later", async (_message, _to, { signal }) => {
+        await clock.sleep(1000, signal);
+        return delivered();
+      });
+      on("resolve", ({ user }) => accept({ via: user === "disk" ? disk : never }));
+    },
+  });
+  await using server = await testServer({ plugins: [slow, anywhere] });
+  await server.send({ to: "disk@example.org" });
+  await server.settled();
+  equal(await Deno.readTextFile(file), "M0001".repeat(20));
+  deepEqual(await server.queue(), []);
+  await server.send({ to: "later@example.org" });
+  equal((await server.queue()).length, 1);
+  await server.clock.advance("1s");
+  await server.settled();
+  deepEqual(await server.queue(), []);
+  await Deno.remove(file);
 });
 
 // ── Dialogs ────────────────────────────────────────────────────────────────────────────────────────

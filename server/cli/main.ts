@@ -4,6 +4,7 @@ import { version } from "../version.ts";
 import { check } from "./check.ts";
 import type { Cli, ExitCode } from "./io.ts";
 import { systemCli } from "./io.ts";
+import { addQueueCommands } from "./queue_command.ts";
 import { schema } from "./schema.ts";
 import { serve } from "./serve.ts";
 import { type UserAction, userCommand } from "./user.ts";
@@ -50,6 +51,7 @@ function makeProgram(cli: Cli, exit: (code: ExitCode) => void): Command {
   program.command("schema").description("print the JSON Schema of the configuration, for editors")
     .action(async () => exit(await schema(cli)));
   addUserCommands(program.command("user").description("manage who may log in"), cli, exit);
+  addQueueCommands(program.command("queue").description("look into the queue, and change it"), cli, exit);
   return program;
 }
 

@@ -4,6 +4,8 @@ import { domainToASCII } from "node:url";
 import ipaddr from "ipaddr.js";
 import { z } from "zod";
 import { cidr, duration, path, size } from "../options.ts";
+import { admin } from "./admin.ts";
+import { outbound } from "./outbound.ts";
 import type { Path } from "./problem.ts";
 
 // ── Words ──────────────────────────────────────────────────────────────────────────────────────────
@@ -258,9 +260,9 @@ const limits = z.strictObject({
 }).prefault({});
 
 const timeouts = z.strictObject({
-  command: wait("5m").describe("to wait for the next command (RFC 5321 §4.5.3.2)"),
-  data: wait("5m").describe("to wait for the next bytes of a message"),
-  plugin: wait("30s").describe("that a plugin may take for one answer; each can have its own"),
+  command: wait("5m").describe("how long a client may take for its next command (RFC 5321 §4.5.3.2)"),
+  data: wait("5m").describe("how long a client may stay silent within a message"),
+  plugin: wait("30s").describe("how long a plugin may take for one answer; each can have its own"),
 }).prefault({});
 
 const trustedNetworks = z.array(cidr()).default([]);
@@ -286,7 +288,7 @@ const entry = z.strictObject({
     (ms) => ms <= longestWait,
     "must be at most 7d",
   )
-    .optional().describe("that this plugin may take for one answer; default: timeouts.plugin"),
+    .optional().describe("how long this plugin may take for one answer; default: timeouts.plugin"),
   onError: z.enum(["defer", "skip", "reject"]).default("defer").describe(
     "what becomes of a call when the plugin itself fails",
   ),
@@ -330,6 +332,10 @@ export const config = z.strictObject({
   plugins: z.array(plugin).min(1).describe(
     "what decides about mail, asked in this order, e.g. [relay, maildir]",
   ),
+  outbound: outbound.describe("how mail leaves: when it is tried again, where it is sent, with which TLS"),
+  admin: admin.describe(
+    "where those who watch the server may ask it: /metrics and /healthz; absent: nowhere",
+  ),
   dns: dns.describe("how names are looked up"),
   log: log.describe("what is logged, and how"),
 });
@@ -348,9 +354,7 @@ export type Certificate = Config["tls"][number];
 
 /** Keys of the design whose machinery is still to come: the place (without indices) and the key. */
 export const comingKeys: ReadonlySet<string> = new Set([
-  "outbound",
   "proxies",
-  "admin",
   "plugins.isolate",
   "dns.trustAd",
 ]);

@@ -30,11 +30,6 @@ export class SealedMessage implements Message {
     this.#top = top;
   }
 
-  /** The same message with these raw lines above it: what one recipient's copy has on top. */
-  withTop(lines: readonly string[]): SealedMessage {
-    return new SealedMessage(this.id, this.#content, this.#edits, [...lines, ...this.#top]);
-  }
-
   get size(): number {
     return this.#size ??= renderedSize(this.#content, this.#edits, this.#top);
   }

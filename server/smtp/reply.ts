@@ -108,8 +108,7 @@ export const replies = {
   bareNewline: reply(550, "5.5.2", "Lines end with CRLF: this message holds a lone CR or LF"),
   looping: reply(554, "5.4.6", "Too many hops: this message is in a loop"),
   noRoom: reply(452, "4.3.1", "No room for the message now, please try again later"),
-  nowhere: reply(451, "4.3.0", "Nothing here can keep this message now"),
-  oneInline: reply(452, "4.5.3", "One recipient a transaction here: send the others in another"),
+  notStored: reply(451, "4.3.0", "The message could not be stored, please try again later"),
 
   // ── Logging in
   loggedIn: reply(235, "2.7.0", "Welcome"),

@@ -151,6 +151,11 @@ export class SmtpSession {
     this.#inbox.push(bytes);
   }
 
+  /** Lets go of the memory of the last `receive` before `next` has said `more`. */
+  settle(): void {
+    this.#inbox.settle();
+  }
+
   /** TLS runs now: the session starts anew (RFC 3207 §4.2, CASES U05). */
   encrypted(): void {
     this.#encrypted = true;

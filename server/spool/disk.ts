@@ -5,8 +5,8 @@ import { statfs } from "node:fs/promises";
 export interface Disk {
   /** Makes a file that may not exist yet (`O_EXCL`), for its owner only (0600). */
   openNew(path: string): Promise<NewFile>;
-  /** Opens a file that is there, to be overwritten from its beginning; what is not overwritten stays as it is. */
-  reopen(path: string): Promise<NewFile>;
+  /** Opens a file that is there, to be overwritten from `offset` on; what is not overwritten stays as it is. */
+  reopen(path: string, offset: number): Promise<NewFile>;
   /** Octets of a file. */
   size(path: string): Promise<number>;
   /**
@@ -61,7 +61,11 @@ export const systemDisk: Disk = {
   async openNew(path) {
     return writing(await Deno.open(path, { write: true, createNew: true, mode: 0o600 }));
   },
-  reopen: async (path) => writing(await Deno.open(path, { write: true })),
+  async reopen(path, offset) {
+    const file = await Deno.open(path, { write: true });
+    file.seekSync(offset, Deno.SeekMode.Start);
+    return writing(file);
+  },
   size: async (path) => (await Deno.stat(path)).size,
   async readRange(path, offset, into) {
     using file = await Deno.open(path);

@@ -38,9 +38,9 @@ export class MemoryDisk implements Disk {
     return this.#writing(path, file, 0);
   }
 
-  async reopen(path: string): Promise<NewFile> {
+  async reopen(path: string, offset: number): Promise<NewFile> {
     await this.before("reopen", path);
-    return this.#writing(path, this.#find(path), 0);
+    return this.#writing(path, this.#find(path), offset);
   }
 
   #writing(path: string, file: Stored, offset: number): NewFile {

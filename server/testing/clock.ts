@@ -90,13 +90,13 @@ export class FakeClock implements Clock {
   async advance(time: Duration | number): Promise<void> {
     const ms = typeof time === "number" ? time : readDuration(time);
     if (ms === undefined) throw new TypeError(`advance("${time}"): write it as 500ms, 30s, 5m, 36h or 5d`);
-    await settle();
+    await turn();
     const end = this.#monotonic + ms;
     for (let next = this.#timers[0]; next !== undefined && next.due <= end; next = this.#timers[0]) {
       this.#timers.shift();
       this.#monotonic = Math.max(this.#monotonic, next.due);
       next.callback();
-      await settle();
+      await turn();
     }
     this.#monotonic = Math.max(this.#monotonic, end);
   }
@@ -121,6 +121,6 @@ export class FakeClock implements Clock {
 }
 
 /** One turn of the event loop: every promise that can settle without I/O has settled when it resolves. */
-function settle(): Promise<void> {
+export function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }

@@ -7,7 +7,8 @@ import { setImmediate } from "node:timers";
 import { type Duration, readDuration } from "../options.ts";
 import type { TestClient } from "./client.ts";
 import type { ConnectOptions } from "./send.ts";
-import { type TestServer, testServer, type TestServerOptions } from "./server.ts";
+import type { TestServerOptions } from "./configuration.ts";
+import { type TestServer, testServer } from "./server.ts";
 
 /** How the client's octets are cut into segments. */
 type Cut = "as written" | "one octet at a time" | "joined";
@@ -169,19 +170,30 @@ class Player {
 
   async #count({ line, kept, recipients }: Step & { does: "count" }): Promise<void> {
     await settle();
-    const { delivered } = this.#server;
-    const ids = new Set(delivered.map(({ id }) => id));
+    const copies = await this.#copies();
+    const ids = new Set(copies.map(({ id }) => id));
     if (ids.size !== kept) throw this.#wrong(line, `${kept} messages kept`, `${ids.size}`);
     if (recipients.length === 0) return;
-    const last = delivered.at(-1)?.id;
-    const to = delivered.filter(({ id }) => id === last).map((mail) => mail.to).join(" ");
+    const last = [...ids].sort().at(-1); // they count
+    const to = copies.filter(({ id }) => id === last).flatMap((copy) => copy.to).join(" ");
     if (to !== recipients.join(" ")) throw this.#wrong(line, recipients.join(" "), to);
+  }
+
+  /** All that was kept: in mailboxes, gone out by `smtp`, in the queue. */
+  async #copies(): Promise<{ readonly id: string; readonly to: readonly string[] }[]> {
+    const { delivered, sent } = this.#server;
+    const waiting = (await this.#server.queue()).map(({ id, recipients }) => ({
+      id,
+      to: recipients.filter(({ state }) => state === "due").map(({ to }) => to),
+    }));
+    return [...delivered.map(({ id, to }) => ({ id, to: [to] })), ...sent, ...waiting];
   }
 
   /** The last message without the field that the server itself has put on top. */
   #content({ line, content }: Step & { does: "content" }): void {
-    const bytes = this.#server.delivered.at(-1)?.bytes ?? new Uint8Array();
-    const text = latin1(bytes).replace(/^Received: [^\n]*\n(?:\t[^\n]*\n)*/, "");
+    const { delivered, sent } = this.#server;
+    const last = [...delivered, ...sent].sort((a, b) => a.id < b.id ? -1 : 1).at(-1);
+    const text = latin1(last?.bytes ?? new Uint8Array()).replace(/^Received: [^\n]*\n(?:\t[^\n]*\n)*/, "");
     if (text !== latin1(content)) {
       throw this.#wrong(line, JSON.stringify(latin1(content)), JSON.stringify(text));
     }

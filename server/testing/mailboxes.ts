@@ -22,8 +22,6 @@ export interface DeliveredMail {
 export interface MailboxesOptions {
   /** What becomes of a delivery; nothing: it is delivered. Asked before anything is kept. */
   readonly answer?: (message: Message, recipient: Target) => Outcome | void | Promise<Outcome | void>;
-  /** Takes transactions of several recipients, too, by the `queue` hook: default false, one recipient a transaction. */
-  readonly queue?: boolean;
 }
 
 /** What {@linkcode mailboxes} makes: an entry of `testServer`'s plugins. */
@@ -49,7 +47,7 @@ export class Mailboxes {
 
   /** The plugin of one server, which is told of each delivery. */
   plugin(keep: (mail: DeliveredMail) => void): Plugin {
-    const { answer = () => {}, queue = false } = this.#how;
+    const { answer = () => {} } = this.#how;
     const owned = [...this.#domains];
     const has = (user: string, domain: string) => {
       const address = makeAddress(user, domain);
@@ -80,34 +78,9 @@ export class Mailboxes {
           return outcome;
         }, { inline: true });
         on("resolve", ({ user, domain }) => has(user, domain) ? accept({ via }) : undefined);
-        if (!queue) return;
-        on("queue", async (_session, message, { id, sender, recipients }) => {
-          const targets = new Map<string, Target>();
-          for (const { address: original, targets: ours } of recipients) {
-            if (ours.some((target) => target.via !== via.transport)) return;
-            for (const { address } of ours) {
-              const to = parseAddress(address)!;
-              const key = mailboxKey(to);
-              if (!targets.has(key)) targets.set(key, targetOf(to, sender.address, original));
-            }
-          }
-          for (const to of targets.values()) {
-            const outcome = await deliver(message, to);
-            if (outcome.verdict !== "delivered") return outcome;
-          }
-          return accept({ id });
-        });
       },
     };
   }
-}
-
-function targetOf(
-  { address, local, user, tag, domain }: NonNullable<ReturnType<typeof parseAddress>>,
-  sender: string,
-  original: string,
-): Target {
-  return { address, local, user, tag, domain, sender, original, toString: () => address };
 }
 
 /**

@@ -35,17 +35,12 @@ export { type FakeDns, fakeDns, type FakeName } from "./dns.ts";
 export { countingIds } from "./ids.ts";
 export { type LogEntry, type MemoryLog, memoryLog } from "./log.ts";
 export { type DeliveredMail, Mailboxes, mailboxes, type MailboxesOptions } from "./mailboxes.ts";
+export type { OutgoingMail, SmtpAnswer, SmtpSays } from "./outgoing.ts";
+export type { Disk, QueuedFor, QueuedMail } from "./queue.ts";
 export type { ConnectOptions, Refused, Sent, SentBase, TestMail } from "./send.ts";
 export { memoryStore, type Stores } from "../store.ts";
-export {
-  type InUse,
-  type TestEntry,
-  type TestPlugin,
-  TestServer,
-  testServer,
-  type TestServerOptions,
-  type UsedPlugin,
-} from "./server.ts";
+export { type InUse, TestServer, testServer } from "./server.ts";
+export type { TestEntry, TestPlugin, TestServerOptions, UsedPlugin } from "./configuration.ts";
 
 // What the fakes stand in for.
 export type { Clock } from "../clock.ts";

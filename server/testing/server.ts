@@ -1,75 +1,22 @@
 /** The whole server in memory: the real chain of plugins, over channels without sockets, on a clock that stands still. */
-import { bundled } from "../bundled.ts";
 import { memoryChannel } from "../channel/memory.ts";
-import { config } from "../config/config.ts";
-import { formatProblem, type Problem, readValue, Source } from "../config/read.ts";
 import type { HostServices } from "../host.ts";
-import { type LoadedGeneration, loadGeneration } from "../load.ts";
-import { Modules } from "../load/module.ts";
-import type { Duration, Size } from "../options.ts";
-import type { Api, Host, Plugin, Session, Store } from "../plugin.ts";
-import { z } from "../plugin.ts";
-import { Sessions, type Settings } from "../sessions.ts";
+import type { Host, Store } from "../plugin.ts";
+import { Sessions } from "../sessions.ts";
 import { replies } from "../smtp/reply.ts";
 import { BodyStore } from "../spool/body.ts";
 import { MemoryDisk } from "../spool/memory_disk.ts";
 import { memoryStore } from "../store.ts";
 import { TestClient } from "./client.ts";
-import { FakeClock } from "./clock.ts";
-import { type FakeDns, fakeDns, type FakeName } from "./dns.ts";
+import { FakeClock, turn } from "./clock.ts";
+import { defaultHostname, loadTest, type TestPlugin, type TestServerOptions } from "./configuration.ts";
+import { type FakeDns, fakeDns } from "./dns.ts";
 import { countingIds } from "./ids.ts";
 import { type MemoryLog, memoryLog } from "./log.ts";
-import { type DeliveredMail, Mailboxes } from "./mailboxes.ts";
+import type { DeliveredMail } from "./mailboxes.ts";
+import type { OutgoingMail, SmtpAnswer } from "./outgoing.ts";
+import { type Disk, type QueuedMail, TestQueue } from "./queue.ts";
 import { type ConnectOptions, converse, type Sent, type TestMail } from "./send.ts";
-
-/** A plugin: what `definePlugin` gives, a function that makes one of the API, {@linkcode Mailboxes}, or a bundled one's name. */
-export type UsedPlugin = Plugin | ((api: Api) => Plugin) | Mailboxes | string;
-
-/** One plugin of a test server: alone, with its options, or as a whole entry. */
-export type TestPlugin = UsedPlugin | readonly [use: UsedPlugin, options: unknown] | TestEntry;
-
-/** An entry of `plugins:`, as it stands in a configuration. */
-export interface TestEntry {
-  /** The plugin. */
-  readonly use: UsedPlugin;
-  /** Its options, as an operator writes them: plain data, checked by its schema. */
-  readonly with?: unknown;
-  /** The instance's name. */
-  readonly as?: string;
-  /** That it may take for one answer; default `30s`. */
-  readonly timeout?: Duration;
-  /** What becomes of a call when the plugin fails; default `defer`. */
-  readonly onError?: "defer" | "skip" | "reject";
-  /** The roles it is asked on; default: the plugin's own. */
-  readonly roles?: readonly Session["role"][];
-  /** Asked, but what it says is only logged. */
-  readonly observe?: boolean;
-}
-
-/** What a test server is made of; whatever isn't given is as in a configuration that doesn't say it. */
-export interface TestServerOptions {
-  /** In the order in which they are asked. */
-  readonly plugins: readonly TestPlugin[];
-  /** Default `mx.example.org`. */
-  readonly hostname?: string;
-  /** As in the configuration. */
-  readonly limits?: {
-    readonly message?: Size;
-    readonly recipients?: number;
-    readonly errors?: number;
-    readonly refusedRecipients?: number;
-    readonly hops?: number;
-    readonly bareNewlines?: "normalize" | "reject";
-  };
-  /** As in the configuration. */
-  readonly timeouts?: { readonly command?: Duration; readonly data?: Duration; readonly plugin?: Duration };
-  /** As in the configuration. */
-  readonly trustedNetworks?: readonly string[];
-  /** What there is in the DNS. */
-  readonly dns?: Readonly<Record<string, FakeName>>;
-  /** The folder for plugins that ask for `host.state`; without it, asking throws. */
-  readonly state?: string;
-}
 
 /** What a server holds at this moment; all zero when no client is there. */
 export interface InUse {
@@ -83,21 +30,32 @@ export interface InUse {
   readonly timers: number;
 }
 
-/** What is set up of a server's options. */
-const shape = z.strictObject({
-  hostname: config.shape.hostname,
-  limits: config.shape.limits,
-  timeouts: config.shape.timeouts,
-  trustedNetworks: config.shape.trustedNetworks,
-  plugins: config.shape.plugins,
-});
-
 const bodies = "/bodies";
 
 /**
- * A server for tests, as {@linkcode testServer} makes it.
+ * A server for tests, as {@linkcode testServer} makes it. Mail that was queued is sent on by the real runner: what leaves by
+ * `smtp` is in `sent`, and the test says what the hosts out there think of it.
  *
- * @example
+ * @example Four days to a bounce
+ * ```ts
+ * import { accept, defer, definePlugin } from "postrider";
+ * import { mailboxes, testServer } from "postrider/testing";
+ * import { strictEqual as equal } from "node:assert/strict";
+ * const anywhere = definePlugin({ name: "anywhere", setup: (on) => on("rcpt", () => accept()) });
+ * await using server = await testServer({
+ *   plugins: [anywhere, mailboxes(["example.org"])],
+ *   outbound: { giveUpAfter: "4d", delayNoticeAfter: "4d" },
+ *   smtp: () => defer("4.2.2", "Mailbox full"),
+ * });
+ * await server.send({ from: "alice@example.org", to: "bob@elsewhere.example" });
+ * equal((await server.queue())[0]?.recipients[0]?.reply, "451 4.2.2 Mailbox full");
+ * await server.clock.advance("97h");
+ * equal(server.delivered[0]?.to, "alice@example.org");
+ * equal(/^Action: (.*)\r$/m.exec(server.delivered[0]?.content ?? "")?.[1], "failed");
+ * equal((await server.queue()).length, 0);
+ * ```
+ *
+ * @example Time
  * ```ts
  * import { mailboxes, testServer } from "postrider/testing";
  * import { strictEqual as equal } from "node:assert/strict";
@@ -118,13 +76,21 @@ export class TestServer implements AsyncDisposable {
   readonly dns: FakeDns;
   /** What {@linkcode mailboxes} have taken so far. */
   readonly delivered: readonly DeliveredMail[] = [];
-  /** `none`: the disk is too full for new messages; `runs-out`: it can't be written any more (messages up to 256 KiB don't need it). */
+  /** What hosts out there have taken so far, by the transport `smtp`. */
+  readonly sent: readonly OutgoingMail[] = [];
+  /** What hosts out there say to mail that leaves by `smtp`; a test can change it at any time. */
+  smtp: SmtpAnswer;
+  /**
+   * `none`: the disk is too full for new messages; `runs-out`: nothing can be written to it any more, neither messages into the
+   * queue nor those over 256 KiB while they arrive.
+   */
   room: "enough" | "none" | "runs-out" = "enough";
   readonly #disk: MemoryDisk;
   readonly #options: TestServerOptions;
   readonly #services: HostServices;
   readonly #sessions: Sessions;
   readonly #bodies: BodyStore;
+  readonly #queue: TestQueue;
   readonly #draining = new AbortController();
   readonly #open = new Set<TestClient>();
   #generations = 0;
@@ -134,10 +100,23 @@ export class TestServer implements AsyncDisposable {
     this.#disk = disk;
     this.#bodies = store;
     this.dns = fakeDns(options.dns);
+    this.smtp = options.smtp ?? (() => {});
+    const ids = countingIds();
+    this.#queue = new TestQueue({
+      clock: this.clock,
+      log: this.log,
+      ids,
+      hostname: options.hostname ?? defaultHostname,
+      sessions: () => this.#sessions,
+      smtp: () => this.smtp,
+      sent: (mail) => (this.sent as OutgoingMail[]).push(mail),
+    });
+    const { spool } = this.#queue;
+    spool.fault = () =>
+      this.room === "runs-out" ? new Error("No space left on device (os error 28)") : undefined;
     disk.before = (operation) => {
-      if (this.room === "runs-out" && (operation === "write" || operation === "openNew")) {
-        throw new Error("No space left on device (os error 28)");
-      }
+      const fault = operation === "write" || operation === "openNew" ? spool.fault() : undefined;
+      if (fault) throw fault;
     };
     this.#services = {
       clock: this.clock,
@@ -149,14 +128,15 @@ export class TestServer implements AsyncDisposable {
         if (options.state !== undefined) return options.state;
         throw new Error("this server has no state directory: give testServer one by `state`");
       },
-      submit: (mail) => this.submit(mail),
+      submit: (mail) => this.#queue.track(this.#sessions.submit(mail)),
     };
     this.#sessions = new Sessions({
       clock: this.clock,
       log: this.log,
-      ids: countingIds(),
+      ids,
       newBody: (id) => store.create(id),
       noRoom: () => this.room === "none" ? replies.noRoom : undefined,
+      spool,
       draining: this.#draining.signal,
     });
   }
@@ -176,8 +156,40 @@ export class TestServer implements AsyncDisposable {
 
   /** A new generation of plugins: new sessions get it, those that run keep theirs. @throws {Error} as `testServer` does. */
   async reload(plugins: readonly TestPlugin[]): Promise<void> {
-    const { settings, generation } = await this.#load(plugins);
+    const { settings, generation } = await loadTest({ ...this.#options, plugins }, {
+      number: ++this.#generations,
+      services: this.#services,
+      keep: (mail) => (this.delivered as DeliveredMail[]).push(mail),
+    });
     this.#sessions.use(settings, generation);
+    const { retry: schedule, giveUpAfter, delayNoticeAfter, concurrency } = settings.outbound;
+    this.#queue.use({ policy: { schedule, giveUpAfter, delayNoticeAfter }, concurrency });
+  }
+
+  /** What is in the queue, oldest first. */
+  queue(): Promise<readonly QueuedMail[]> {
+    return this.#queue.list();
+  }
+
+  /**
+   * Resolves when nothing of the queue is under way, and nothing will be before time passes. What needs no I/O has happened
+   * already when `send`, `submit` and `clock.advance` resolve; this waits for transports that do some.
+   */
+  settled(): Promise<void> {
+    return this.#queue.settled();
+  }
+
+  /**
+   * How the disk under the queue behaves. `fails`: no message can be kept, so that clients hear 451; `hangs`: whether one is kept
+   * isn't known before this is set again.
+   */
+  get disk(): Disk {
+    return this.#queue.spool.disk;
+  }
+
+  /** See the getter. */
+  set disk(disk: Disk) {
+    this.#queue.spool.disk = disk;
   }
 
   /** Connects a client; its greeting is the first reply. */
@@ -204,12 +216,15 @@ export class TestServer implements AsyncDisposable {
     } finally {
       client.close();
       await client.closed;
+      await turn(); // what was queued is delivered, if it waits for nothing
     }
   }
 
   /** A message of the server's own, as `host.submit()` takes it. @throws {Error} when it is refused. */
-  submit(mail: Parameters<Host["submit"]>[0]): Promise<{ id: string }> {
-    return this.#sessions.submit(mail);
+  async submit(mail: Parameters<Host["submit"]>[0]): Promise<{ id: string }> {
+    const kept = await this.#sessions.submit(mail);
+    await turn();
+    return kept;
   }
 
   /** The server goes down: idle sessions are told, running transactions may finish. */
@@ -231,62 +246,13 @@ export class TestServer implements AsyncDisposable {
     };
   }
 
-  /** Resets what is still connected, and disposes of the plugins. */
+  /** Resets what is still connected, aborts deliveries that are under way, and disposes of the plugins. */
   async [Symbol.asyncDispose](): Promise<void> {
     const open = [...this.#open];
     for (const client of open) client.abort();
     await Promise.all(open.map((client) => client.closed));
+    await this.#queue.stop();
     await this.#sessions.close();
-  }
-
-  async #load(
-    plugins: readonly TestPlugin[],
-  ): Promise<{ settings: Settings; generation: LoadedGeneration }> {
-    const { hostname = "mx.example.org", limits = {}, timeouts = {}, trustedNetworks = [] } = this.#options;
-    const table: Record<string, () => Promise<{ readonly default: unknown }>> = { ...bundled };
-    const entries = plugins.map((plugin, i) => this.#entry(plugin, i, table));
-    // As a file's text, so that options pass every check that an operator's do.
-    const text = [
-      `plugins:`,
-      ...entries.map((entry) => `- ${plainJson(entry)}`),
-      ...Object.entries({ hostname, limits, timeouts, trustedNetworks }).map(([key, value]) =>
-        `${key}: ${plainJson(value)}`
-      ),
-    ].join("\n");
-    const source = new Source("testServer", text);
-    const { value, problems } = readValue(shape, source);
-    if (!value) throw refusal([...source.problems, ...problems], entries);
-    const result = await loadGeneration({
-      source,
-      entries: value.plugins,
-      timeout: value.timeouts.plugin,
-      number: ++this.#generations,
-      services: this.#services,
-      modules: new Modules(source.folder, table),
-    });
-    if ("problems" in result) throw refusal(result.problems, entries);
-    return { settings: value, generation: result.generation };
-  }
-
-  /** The entry as it would stand in a file; a plugin that is an object gets a name, under which the loader finds it. */
-  #entry(
-    plugin: TestPlugin,
-    index: number,
-    table: Record<string, () => Promise<{ readonly default: unknown }>>,
-  ): Record<string, unknown> {
-    const entry: TestEntry = isPair(plugin)
-      ? { use: plugin[0], with: plugin[1] }
-      : typeof plugin === "object" && "use" in plugin
-      ? plugin
-      : { use: plugin };
-    const { use, ...rest } = entry;
-    if (typeof use === "string") return { use, ...rest };
-    const name = `plugin-${index + 1}`;
-    const made = use instanceof Mailboxes
-      ? use.plugin((mail) => (this.delivered as DeliveredMail[]).push(mail))
-      : use;
-    table[name] = () => Promise.resolve({ default: made });
-    return { use: name, ...rest };
   }
 }
 
@@ -323,28 +289,4 @@ export class TestServer implements AsyncDisposable {
  */
 export function testServer(options: TestServerOptions): Promise<TestServer> {
   return TestServer.open(options);
-}
-
-function isPair(plugin: TestPlugin): plugin is readonly [UsedPlugin, unknown] {
-  return Array.isArray(plugin);
-}
-
-/** JSON, which is YAML. @throws {TypeError} for what a configuration can't hold. */
-function plainJson(value: unknown): string {
-  return JSON.stringify(value, (key, inner) => {
-    const plain = typeof inner !== "object" || inner === null || Array.isArray(inner) ||
-      Object.getPrototypeOf(inner) === Object.prototype || Object.getPrototypeOf(inner) === null;
-    if (plain && typeof inner !== "function" && typeof inner !== "bigint") return inner;
-    throw new TypeError(`testServer: "${key}" is not plain data, as a configuration file would hold it`);
-  });
-}
-
-/** Line 1 is `plugins:`, so that a plugin's line tells which one it is. */
-function refusal(problems: readonly Problem[], entries: readonly unknown[]): Error {
-  const lines = problems.map((problem) =>
-    problem.line >= 2 && problem.line < entries.length + 2
-      ? `plugin ${problem.line - 1}: ${problem.message}`
-      : formatProblem(problem)
-  );
-  return new Error(`testServer: ${lines.join("\n")}`);
 }

@@ -53,6 +53,17 @@ Deno.test("defaults are those of the manual", async () => {
     timeouts: { command: 300_000, data: 300_000, plugin: 30_000 },
     trustedNetworks: [],
     plugins: [{ use: "discard", onError: "defer", observe: false }],
+    outbound: {
+      retry: { waits: [1, 5, 5, ...Array(4).fill(15), ...Array(8).fill(60), 240].map((m) => m * 60_000) },
+      giveUpAfter: 432_000_000,
+      delayNoticeAfter: 14_400_000,
+      route: new Map(),
+      concurrency: { total: 200, perDestination: 20 },
+      tls: new Map(),
+      port: 25,
+      allowPrivateAddresses: false,
+      eightBit: "send",
+    },
     dns: { servers: [] },
     log: { level: "info", format: "text" },
   });

@@ -1,4 +1,5 @@
 /** Certificates, made with openssl when a test needs one. */
+import { isIP } from "node:net";
 import { run } from "./programs.ts";
 import type { Folder } from "./folder.ts";
 
@@ -16,11 +17,57 @@ export async function makeCertificate(
 ): Promise<CertificateFiles> {
   const [cert, key] = [folder.at("cert.pem"), folder.at("key.pem")];
   const algorithm = kind === "ec" ? ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"] : ["rsa:2048"];
-  const made = await run("openssl", [
+  await openssl(
     ...["req", "-x509", "-nodes", "-days", "2", "-newkey", ...algorithm],
     ...["-subj", `/CN=${name}`, "-addext", `subjectAltName=DNS:${name},DNS:localhost,IP:127.0.0.1`],
     ...["-keyout", key, "-out", cert],
-  ]);
-  if (made.code !== 0) throw new Error(made.stderr);
+  );
   return { cert, key };
+}
+
+/** An authority of a test's own, whose word counts where it is trusted. */
+export interface Authority {
+  /** Its certificate, a PEM file. */
+  readonly cert: string;
+  /** A certificate for one name or IP address, signed by it. */
+  certify(name: string): Promise<CertificateFiles>;
+}
+
+/** Makes one; its files are in the folder. */
+export async function makeAuthority(folder: Folder): Promise<Authority> {
+  const [cert, key] = [folder.at("authority.pem"), folder.at("authority.key")];
+  const newKey = ["-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+  await openssl(
+    "req",
+    "-x509",
+    "-days",
+    "2",
+    ...newKey,
+    "-subj",
+    "/CN=authority",
+    "-keyout",
+    key,
+    "-out",
+    cert,
+  );
+  return {
+    cert,
+    async certify(name) {
+      const made = { cert: folder.at(`${name}.pem`), key: folder.at(`${name}.key`) };
+      const request = folder.at(`${name}.csr`);
+      await openssl("req", ...newKey, "-subj", `/CN=${name}`, "-keyout", made.key, "-out", request);
+      const names = await folder.write(
+        `${name}.ext`,
+        `subjectAltName=${isIP(name) ? "IP" : "DNS"}:${name}\n`,
+      );
+      const signed = ["-CA", cert, "-CAkey", key, "-CAcreateserial", "-days", "2", "-extfile", names];
+      await openssl("x509", "-req", "-in", request, ...signed, "-out", made.cert);
+      return made;
+    },
+  };
+}
+
+async function openssl(...args: readonly string[]): Promise<void> {
+  const { code, stderr } = await run("openssl", args);
+  if (code !== 0) throw new Error(stderr);
 }

@@ -5,15 +5,20 @@ import { type Folder, makeFolder } from "./folder.ts";
 import { onlyMessage } from "./mailbox.ts";
 import { run } from "./programs.ts";
 import { root, ServerProcess } from "./server.ts";
+import { startSink } from "./sink.ts";
+
+/** The ports of servers that an example sends to, by those it names. */
+type Peers = Readonly<Record<string, number>>;
 
 /** Copies what git would take; the configuration with free ports and a log that can be read. */
-async function copyExample(folder: Folder, name: string): Promise<string> {
+async function copyExample(folder: Folder, name: string, peers: Peers = {}): Promise<string> {
   await Deno.mkdir(folder.at(name));
   for await (const { name: file, isFile } of Deno.readDir(`${root}/examples/${name}`)) {
     if (isFile) await Deno.copyFile(`${root}/examples/${name}/${file}`, folder.at(name, file));
   }
   const text = await Deno.readTextFile(folder.at(name, "postrider.yaml"));
-  const changed = text.replace(/port: (2525|2587)\b/g, "port: 0");
+  const changed = text.replace(/port: (2525|2587)\b/g, "port: 0")
+    .replace(/port: (252[67])\b/g, (_, port) => `port: ${peers[port]}`);
   ok(changed !== text);
   return await folder.write(`${name}/postrider.yaml`, `${changed}\nlog: { format: json }\n`);
 }
@@ -60,6 +65,28 @@ Deno.test("examples/custom-plugin: mail from outside is marked, a colleague's is
   await Deno.remove(inbox, { recursive: true });
   await submit(server.port(1), "alice@example.test", "Lunch");
   match((await onlyMessage(inbox)).content.toString(), /^Subject: Lunch$/m);
+});
+
+Deno.test("examples/relay: our own domain goes to the company's server, everything else to the smart host", async () => {
+  await using folder = await makeFolder();
+  await using smartHost = await startSink(folder.at("smart host"));
+  await using company = await startSink(folder.at("company"));
+  const config = await copyExample(folder, "relay", { 2526: smartHost.port, 2527: company.port });
+  await using server = await ServerProcess.start(config);
+  using printer = await RawClient.connect(server.port());
+  await printer.say("EHLO printer.test");
+  await printer.envelope("printer@example.test", "bob@elsewhere.test", "alice@example.test");
+  const { lines } = await printer.say("Subject: Scan\r\n\r\nPage 1.\r\n.");
+  match(lines[0]!, /Queued as /);
+  for (const [to, sink] of [["bob@elsewhere.test", smartHost], ["alice@example.test", company]] as const) {
+    const { host } = await server.logged("delivered", (line) => line["to"] === to);
+    equal(host, `[127.0.0.1]:${sink.port}`);
+    const [taken, ...others] = await sink.taken();
+    equal(others.length, 0);
+    match(taken!, new RegExp(`^X-Rcpt-Args: <${to}>$`, "m"));
+    match(taken!, /^Received: from printer\.test [^]*^Subject: Scan\n\nPage 1\.\n/m);
+  }
+  equal(await server.stop(), 0);
 });
 
 Deno.test("`deno task start` runs the quick start", async () => {

@@ -33,6 +33,54 @@ export async function listMaildir(folder: string, place: "new" | "tmp" = "new"):
   }
 }
 
+/** The bytes of one of a Maildir's new messages. */
+export async function readNew(folder: string, name: string): Promise<Buffer> {
+  return Buffer.from(await Deno.readFile(join(folder, "new", name)));
+}
+
+/** After this a test has failed: what it waits for does not come. */
+const patience = 30_000;
+
+/**
+ * Shows each new message of some Maildirs, those that are there and those that come.
+ *
+ * @param look Whether this was all that is waited for; asked once a file. Without an answer it ends after half a minute.
+ */
+export async function untilMaildirs(
+  folders: readonly string[],
+  look: (folder: string, name: string) => boolean | Promise<boolean>,
+): Promise<void> {
+  for (const folder of folders) await Deno.mkdir(join(folder, "new"), { recursive: true });
+  using watcher = Deno.watchFs(folders.map((folder) => join(folder, "new")));
+  const late = setTimeout(() => watcher.close(), patience);
+  const seen = new Set<string>();
+  try {
+    const lookAround = async () => {
+      let isAll = false;
+      for (const folder of folders) {
+        for (const name of await listMaildir(folder)) {
+          if (seen.has(name)) continue;
+          seen.add(name);
+          isAll = await look(folder, name);
+        }
+      }
+      return isAll;
+    };
+    if (await lookAround()) return;
+    for await (const _ of watcher) if (await lookAround()) return;
+  } finally {
+    clearTimeout(late);
+  }
+}
+
+/** The new messages of a Maildir, when there are so many of them. @throws {Error} when they don't come. */
+export async function untilMessages(folder: string, count: number): Promise<Buffer[]> {
+  const messages: Buffer[] = [];
+  await untilMaildirs([folder], async (_, name) => messages.push(await readNew(folder, name)) >= count);
+  if (messages.length < count) throw new Error(`${folder} holds ${messages.length} messages, not ${count}`);
+  return messages;
+}
+
 /** The only message in a Maildir. @throws {Error} when there is none, or another. */
 export async function onlyMessage(folder: string): Promise<Delivered> {
   const [message, another] = await readMaildir(folder);

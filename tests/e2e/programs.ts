@@ -16,7 +16,12 @@ export interface RunOptions {
 
 /** The Debian package that has a program, where it isn't called so itself. */
 const packages: Record<string, string> = {
+  "/usr/sbin/smtp-sink": "postfix",
   "/usr/sbin/smtp-source": "postfix",
+  "/usr/sbin/postfix": "postfix",
+  "/usr/lib/postfix/sbin/master": "postfix",
+  "/usr/sbin/nsd": "nsd",
+  "mount": "mount",
   "/usr/sbin/dovecot": "dovecot-imapd",
 };
 

@@ -56,8 +56,10 @@ const inFile = (octets: Uint8Array<ArrayBuffer>) => piecewise(octets, 7);
 for (const [where, content] of [["memory", memoryContent], ["a file", inFile]] as const) {
   Deno.test(`message: a sealed one in ${where} gives its octets in every way`, async () => {
     const octets: Content = content(bytes(letter));
-    const sealed = new SealedMessage("Q1", octets, { pieces: ["X: 1\r\n"], rest: 6 }, ["R: 2\r\n"])
-      .withTop(["Return-Path: <a@b>\r\n"]);
+    const sealed = new SealedMessage("Q1", octets, { pieces: ["X: 1\r\n"], rest: 6 }, [
+      "Return-Path: <a@b>\r\n",
+      "R: 2\r\n",
+    ]);
     const expected = `Return-Path: <a@b>\r\nR: 2\r\nX: 1\r\n${letter.slice(6)}`;
     equal(sealed.id, "Q1");
     equal(sealed.size, expected.length);

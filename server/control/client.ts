@@ -1,0 +1,93 @@
+/** The command's end of the control socket: a running server's queue. */
+import type { Acted, Action, ListedMessage, Overview, QueueControl, ShownMessage } from "./operations.ts";
+import { type Line, readLines, type Request, writeAll } from "./protocol.ts";
+import { controlPath } from "./server.ts";
+
+/** The server could not be asked, or said that something went wrong: `message` is a sentence. */
+export class ControlRefused extends Error {
+  override readonly name = "ControlRefused";
+}
+
+/**
+ * Finds the server that runs with this state directory.
+ *
+ * @returns `"nobody"` where nobody answers.
+ * @throws {ControlRefused} when somebody might, and this user may not ask.
+ */
+export async function findServer(state: string): Promise<QueueControl | "nobody"> {
+  const path = controlPath(state);
+  try {
+    (await Deno.connect({ transport: "unix", path })).close();
+    return new RemoteQueue(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.PermissionDenied) {
+      throw new ControlRefused(
+        `You may not use ${path}: run this as root, or as the user the server runs as.`,
+      );
+    }
+    return "nobody";
+  }
+}
+
+/** A running server's queue. */
+class RemoteQueue implements QueueControl {
+  readonly server = "running";
+  readonly #path: string;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  overview(): Promise<Overview> {
+    return this.#one({ do: "overview" });
+  }
+
+  list(): AsyncIterable<ListedMessage> {
+    return this.#ask({ do: "list" });
+  }
+
+  async show(id: string): Promise<ShownMessage | undefined> {
+    const [shown] = await Array.fromAsync(this.#ask<ShownMessage>({ do: "show", id }));
+    return shown;
+  }
+
+  async *content(id: string): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+    for await (const text of this.#ask<string>({ do: "content", id })) yield Uint8Array.fromBase64(text);
+  }
+
+  act(action: Action, ids: readonly string[], reason?: string): Promise<readonly Acted[]> {
+    const asked = { do: "act" as const, action, ids: [...ids], ...(reason !== undefined && { reason }) };
+    return Array.fromAsync(this.#ask<Acted>(asked));
+  }
+
+  retryAll(): Promise<number> {
+    return this.#one({ do: "retryAll" });
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async #one<T>(request: Request): Promise<T> {
+    const [item] = await Array.fromAsync(this.#ask<T>(request));
+    if (item === undefined) throw cutOff();
+    return item;
+  }
+
+  /** The items, which the same program made on the other side of the socket. */
+  async *#ask<T>(request: Request): AsyncGenerator<T> {
+    using conn = await Deno.connect({ transport: "unix", path: this.#path });
+    await writeAll(conn, `${JSON.stringify(request)}\n`);
+    for await (const text of readLines(conn)) {
+      const line = JSON.parse(text) as Line;
+      if ("error" in line) throw new ControlRefused(line.error);
+      if ("end" in line) return;
+      yield line.item as T;
+    }
+    throw cutOff();
+  }
+}
+
+function cutOff(): ControlRefused {
+  return new ControlRefused("The server closed the connection before its answer was complete: try again.");
+}

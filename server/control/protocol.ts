@@ -1,0 +1,102 @@
+/**
+ * What goes over the control socket: one line of JSON asks, lines of JSON answer, one for each item, and a last line says that
+ * this was all or what went wrong. A connection is for one request.
+ */
+import { z } from "zod";
+import type { QueueControl } from "./operations.ts";
+
+const id = z.string().max(200);
+
+/** What may be asked. */
+export const request = z.discriminatedUnion("do", [
+  z.strictObject({ do: z.literal("overview") }),
+  z.strictObject({ do: z.literal("list") }),
+  z.strictObject({ do: z.literal("show"), id }),
+  z.strictObject({ do: z.literal("content"), id }),
+  z.strictObject({
+    do: z.literal("act"),
+    action: z.enum(["retry", "hold", "release", "delete"]),
+    ids: z.array(id).max(100_000),
+    reason: z.string().max(1000).optional(),
+  }),
+  z.strictObject({ do: z.literal("retryAll") }),
+]);
+
+/** A request. */
+export type Request = z.output<typeof request>;
+
+/** A line of the answer. */
+export type Line =
+  | { readonly item: unknown }
+  | { readonly end: true }
+  /** A sentence. */
+  | { readonly error: string };
+
+/** Octets a line may have: a request that names 50,000 messages, or an item with a whole header. */
+export const longestLine = 4 * 1024 * 1024;
+/** Octets of content in one item. */
+const chunk = 48 * 1024;
+
+/** Does what is asked; what it answers are the items. */
+export async function* perform(request: Request, queue: QueueControl): AsyncGenerator<unknown> {
+  switch (request.do) {
+    case "overview":
+      return yield await queue.overview();
+    case "list":
+      return yield* queue.list();
+    case "show": {
+      const shown = await queue.show(request.id);
+      if (shown) yield shown;
+      return;
+    }
+    case "content":
+      for await (const piece of queue.content(request.id)) {
+        for (let at = 0; at < piece.length; at += chunk) yield piece.subarray(at, at + chunk).toBase64();
+      }
+      return;
+    case "act":
+      return yield* await queue.act(request.action, request.ids, request.reason);
+    case "retryAll":
+      yield await queue.retryAll();
+  }
+}
+
+/** What the lines are read from. */
+export interface ByteSource {
+  read(into: Uint8Array): Promise<number | null>;
+}
+
+/**
+ * The lines that come, without their LF; one without, at the end, is no line: something was cut off.
+ *
+ * @throws {Error} when a line is longer than {@linkcode longestLine}.
+ */
+export async function* readLines(source: ByteSource): AsyncGenerator<string> {
+  const buffer = new Uint8Array(64 * 1024);
+  const decoder = new TextDecoder();
+  let parts: string[] = [];
+  let length = 0;
+  for (;;) {
+    const count = await source.read(buffer);
+    if (count === null) return;
+    let start = 0;
+    for (let lf = buffer.indexOf(0x0a); lf !== -1 && lf < count; lf = buffer.indexOf(0x0a, start)) {
+      parts.push(decoder.decode(buffer.subarray(start, lf), { stream: true }));
+      yield parts.join("");
+      [parts, length] = [[], 0];
+      start = lf + 1;
+    }
+    if (start < count) parts.push(decoder.decode(buffer.subarray(start, count), { stream: true }));
+    length += count - start;
+    if (length > longestLine) throw new Error("A line on the control socket is too long.");
+  }
+}
+
+/** Writes all of the bytes, however little the socket takes at once. */
+export async function writeAll(
+  sink: { write(bytes: Uint8Array): Promise<number> },
+  text: string,
+): Promise<void> {
+  const bytes = new TextEncoder().encode(text);
+  for (let at = 0; at < bytes.length;) at += await sink.write(bytes.subarray(at));
+}

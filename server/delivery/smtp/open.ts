@@ -1,0 +1,279 @@
+/** Opens sessions: connects, with or without TLS as policy and experience say, and gets up to where a message can be sent. */
+import type { SecureContext } from "node:tls";
+import type { Clock } from "../../clock.ts";
+import type { Log } from "../../log.ts";
+import { printable } from "../../smtp/client_reply.ts";
+import type { ClientAccount, ClientOptions } from "../../smtp/client.ts";
+import { SecretText } from "../../smtp/sasl.ts";
+import type { Place } from "./connections.ts";
+import { Deadlines } from "./deadlines.ts";
+import type { Destination, NextHop } from "./destination.ts";
+import { type Dial, type Dialled, isOurFault, whyNotConnected } from "./dial.ts";
+import { race } from "./race.ts";
+import { Reach } from "./reach.ts";
+import { Recent } from "./recent.ts";
+import { deferralOf, deferred, type Peer, type SmtpDeferred } from "./result.ts";
+import { SmtpSession } from "./session.ts";
+import { ClientTls } from "./tls.ts";
+
+/** What opening needs. */
+export interface OpenHow {
+  readonly hostname: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly dial: Dial;
+  readonly trust?: SecureContext;
+}
+
+/** Where to. */
+export interface Target {
+  readonly destination: Destination;
+  readonly host: NextHop;
+}
+
+/** A session that a message can be sent on, and where it leads. */
+export interface OpenedSession extends Place {
+  readonly session: SmtpSession;
+  /** Whom it is with. */
+  readonly peer: Peer;
+}
+
+/** What came of opening one. */
+export type Opened =
+  | { readonly kind: "opened"; readonly opened: OpenedSession; readonly tried: readonly string[] }
+  /** Something was learnt of this peer's TLS that the same addresses are to be tried with. */
+  | { readonly kind: "again" }
+  | {
+    readonly kind: "failed";
+    readonly deferral: SmtpDeferred;
+    readonly tried: readonly string[];
+    /** No other address would do better: it is this machine's or the configuration's fault. */
+    readonly isOurs: boolean;
+  };
+
+/** Milliseconds until the next address is tried, too (RFC 8305 §5). */
+const stagger = 250;
+/** Milliseconds for one address to answer; RFC 5321 names none. */
+const connectTimeout = 30_000;
+/** Milliseconds that what was learnt of a peer's TLS is believed. */
+const believed = 3_600_000;
+const mostKept = 10_000;
+
+/** What was learnt: STARTTLS isn't offered, so the cheaper connection will do; or it fails, so it isn't tried (CASES O05). */
+type Learnt = "not-offered" | "broken";
+
+/** Opens sessions, and keeps book of all that are open. */
+export class Opener {
+  readonly reach: Reach;
+  readonly #how: OpenHow;
+  readonly #deadlines: Deadlines;
+  readonly #learnt: Recent<Learnt>;
+  readonly #sessions = new Set<SmtpSession>();
+  #onEmpty: (() => void) | undefined;
+
+  constructor(how: OpenHow) {
+    this.#how = how;
+    this.reach = new Reach(how.clock);
+    this.#deadlines = new Deadlines(how.clock);
+    this.#learnt = new Recent(how.clock, mostKept);
+  }
+
+  /** What tells apart sessions that one may not be taken for the other. */
+  endpointOf({ destination, host }: Target, address: string): string {
+    const { source = "", helo = "" } = destination;
+    const account = destination.kind === "hops" && destination.auth !== undefined ? destination.key : "";
+    return `${host.tls} ${host.host} ${address} ${host.port} ${source} ${helo} ${account}`;
+  }
+
+  /**
+   * Opens a session with whichever of the addresses answers first.
+   *
+   * @param addresses At least one, all of `target.host`.
+   * @throws the signal's reason.
+   */
+  async open(target: Target, addresses: readonly string[], signal: AbortSignal): Promise<Opened> {
+    const { host, destination } = target;
+    const options = await this.#options(target);
+    if (options.kind === "failed") return options;
+    const ways = new Map<Dialled, Way>();
+    const raced = await race(this.reach.order(addresses, host.port), {
+      connect: async (address, signal) => {
+        const way: Way = { ...this.#wayTo(target, address), session: undefined };
+        const { source } = destination;
+        const onClosed = () => this.#closed(way.session);
+        const dialled = await this.#how.dial({
+          address,
+          port: host.port,
+          source,
+          tls: way.tls,
+          signal,
+          onClosed,
+        });
+        ways.set(dialled, way);
+        return dialled;
+      },
+      discard: ({ channel }) => channel.abort(),
+      clock: this.#how.clock,
+      stagger,
+      timeout: connectTimeout,
+      signal,
+    });
+    const ours = this.#book(raced.failures, target);
+    const tried = [...raced.failures.keys()];
+    if (raced.kind === "failed") {
+      const [address, error] = [...raced.failures].at(-1)!;
+      const where = nameOf(host, address);
+      const deferral = deferred("4.4.1", `${whyNotConnected(error)} (${where})`, ours ? "local" : "connect", {
+        host: where,
+        destinationDown: !ours,
+      });
+      return { kind: "failed", deferral, tried, isOurs: ours };
+    }
+    this.reach.reached(raced.address, host.port);
+    const way = ways.get(raced.connection)!;
+    return await this.#start(target, raced, way, options.options, [...tried, raced.address], signal);
+  }
+
+  /** Gives up all sessions that are busy; resolves when all connections are closed. */
+  async close(): Promise<void> {
+    for (const session of [...this.#sessions]) if (session.isBusy) session.abort();
+    if (this.#sessions.size === 0) return;
+    await new Promise<void>((resolve) => this.#onEmpty = resolve);
+  }
+
+  /** How to connect to this address: policy, and what is known of it. */
+  #wayTo({ host }: Target, address: string): Pick<Way, "tls" | "learnt"> {
+    const { tls: policy, port } = host;
+    if (policy === "none") return { tls: undefined, learnt: undefined };
+    const learnt = policy === "opportunistic" ? this.#learnt.get(`${address} ${port}`) : undefined;
+    if (learnt !== undefined) return { tls: undefined, learnt };
+    const tls = new ClientTls(host.host, policy !== "opportunistic", this.#how.trust);
+    return { tls, learnt: undefined };
+  }
+
+  async #start(
+    target: Target,
+    { connection, address }: { readonly connection: Dialled; readonly address: string },
+    way: Way,
+    options: Omit<ClientOptions, "tls">,
+    tried: readonly string[],
+    signal: AbortSignal,
+  ): Promise<Opened> {
+    const { destination, host } = target;
+    const implicit = host.tls === "implicit";
+    const tls = way.tls === undefined || implicit
+      ? "never"
+      : host.tls === "required"
+      ? "always"
+      : "if-offered";
+    const session = new SmtpSession(connection, { ...options, tls, encrypted: implicit }, this.#deadlines);
+    way.session = session;
+    this.#sessions.add(session);
+    this.#deadlines.add(session);
+    const abort = () => session.abort();
+    signal.addEventListener("abort", abort, { once: true });
+    if (signal.aborted) abort();
+    const trouble = await session.start(implicit);
+    signal.removeEventListener("abort", abort);
+    signal.throwIfAborted();
+
+    const where = nameOf(host, address);
+    if (trouble !== undefined) {
+      if (host.tls === "opportunistic" && trouble.failure.phase === "starttls") {
+        this.#learn(address, host, "broken");
+        this.#how.log.info("TLS failed, going on in the clear", {
+          host: where,
+          error: printable(trouble.detail ?? deferralOf(trouble, where).reply),
+        });
+        return { kind: "again" };
+      }
+      const { kind, phase } = trouble.failure;
+      // Wrong at one address, wrong at all: more attempts would only lock the account.
+      const isOurs = phase === "auth" && (kind === "refused" || kind.startsWith("no-"));
+      return { kind: "failed", deferral: deferralOf(trouble, where), tried, isOurs };
+    }
+    const { offered } = session.client;
+    if (way.learnt === "not-offered" && offered.startTls) {
+      this.#learnt.delete(`${address} ${host.port}`);
+      session.close();
+      return { kind: "again" };
+    }
+    if (host.tls === "opportunistic" && session.tls === undefined && way.learnt === undefined) {
+      this.#learn(address, host, "not-offered");
+    }
+    const peer: Peer = {
+      host: where,
+      tls: session.tls,
+      verified: way.tls?.verified ?? false,
+      dsnOffered: offered.dsn,
+    };
+    const opened = {
+      session,
+      peer,
+      destination: destination.key,
+      endpoint: this.endpointOf(target, address),
+    };
+    return { kind: "opened", opened, tried };
+  }
+
+  /** What the session says, with the account's password read now. */
+  async #options(
+    { destination, host }: Target,
+  ): Promise<
+    { kind: "options"; options: Omit<ClientOptions, "tls"> } | Extract<Opened, { kind: "failed" }>
+  > {
+    const name = destination.helo ?? this.#how.hostname;
+    const auth = destination.kind === "hops" ? destination.auth : undefined;
+    if (auth === undefined) return { kind: "options", options: { name } };
+    try {
+      const password = new SecretText(auth.password ?? await readPassword(auth.passwordFile ?? ""));
+      const account: ClientAccount = { user: auth.user, password, inTheClear: host.tls === "none" };
+      return { kind: "options", options: { name, auth: account } };
+    } catch (error) {
+      this.#how.log.error("password file unreadable", { file: auth.passwordFile, error: String(error) });
+      const text = "The password for the next host could not be read";
+      return { kind: "failed", deferral: deferred("4.3.5", text, "local"), tried: [], isOurs: true };
+    }
+  }
+
+  #learn(address: string, { port }: NextHop, what: Learnt): void {
+    this.#learnt.set(`${address} ${port}`, what, believed);
+  }
+
+  /** Remembers failed connections; says whether this machine itself is at fault. */
+  #book(failures: ReadonlyMap<string, unknown>, { destination, host }: Target): boolean {
+    let ours = failures.size > 0;
+    for (const [address, error] of failures) {
+      if (isOurFault(error, destination)) continue;
+      ours = false;
+      this.reach.failed(address, host.port, error);
+    }
+    return ours;
+  }
+
+  #closed(session: SmtpSession | undefined): void {
+    if (session === undefined) return;
+    this.#sessions.delete(session);
+    this.#deadlines.delete(session);
+    if (this.#sessions.size === 0) this.#onEmpty?.();
+  }
+}
+
+/** One attempt to connect. */
+interface Way {
+  /** Absent: it will not be encrypted. */
+  readonly tls: ClientTls | undefined;
+  readonly learnt: Learnt | undefined;
+  session: SmtpSession | undefined;
+}
+
+/** `mx.example.org[192.0.2.1]:25`, as people know it from other servers' logs. */
+function nameOf({ host, port }: NextHop, address: string): string {
+  return `${host === address ? "" : host}[${address}]:${port}`;
+}
+
+async function readPassword(file: string): Promise<string> {
+  const password = (await Deno.readTextFile(file)).replace(/\r?\n$/, "");
+  if (password === "" || /[\0\r\n]/.test(password)) throw new Error("it must hold one line, the password");
+  return password;
+}

@@ -1,0 +1,205 @@
+/**
+ * Who keeps a message that was let pass: a `queue` plugin, an inline transport, else the spool. Whoever it is, it is durable
+ * there before anybody is told so (promise 1).
+ */
+import type { Chain } from "./chain.ts";
+import type { Clock } from "./clock.ts";
+import { carry } from "./delivery/carry.ts";
+import type { Envelope, EnvelopeRecipient, FinalTarget } from "./envelope.ts";
+import type { RegisteredTransport } from "./generation.ts";
+import type { Arriving } from "./intake.ts";
+import type { EditableMessage, SealedMessage } from "./message/message.ts";
+import type { Delivery, Outcome, Target } from "./plugin.ts";
+import { objected, printable, toReply } from "./ruling.ts";
+import { mailboxKey } from "./smtp/address.ts";
+import { replies, type Reply } from "./smtp/reply.ts";
+import type { QueuedRecipient, Spool } from "./spool/spool.ts";
+
+/** What a recipient is told, and by whom it was decided. */
+export interface Told {
+  readonly reply: Reply;
+  readonly by: string;
+}
+
+/** What becomes of each recipient, as far as it is known. */
+export type Tellings = Map<EnvelopeRecipient, Told>;
+
+/** What is to be kept. */
+export interface Keepable {
+  readonly message: EditableMessage;
+  /** `Received`, a raw field. */
+  readonly received: string;
+  /** Recipients that nobody objected to. */
+  readonly open: readonly EnvelopeRecipient[];
+  /** Recipients for whom some plugin said "not now", where others go on: tried later. */
+  readonly later: readonly EnvelopeRecipient[];
+}
+
+/** When those are tried for whom a plugin said "not now", in milliseconds. */
+const notNow = 15 * 60_000;
+
+/** Finds a keeper. */
+export class Keeping {
+  constructor(readonly options: { readonly clock: Clock; readonly spool: Spool }) {}
+
+  /** Keeps the message for its open recipients, and says in `told` what came of it. @throws what the spool throws. */
+  async keep(arriving: Arriving, keepable: Keepable, told: Tellings): Promise<void> {
+    const { message, received, open, later } = keepable;
+    const answer = await this.#askQueue(arriving, message.sealed([received]), told) ??
+      await this.#askInline(arriving, keepable) ??
+      await this.#spool(arriving, keepable);
+    for (const recipient of [...open, ...later]) told.set(recipient, answer);
+  }
+
+  /** @param told Who was refused already: whoever keeps the message must not keep it for them (LMTP has said so). */
+  async #askQueue(
+    { phases, envelope, gone }: Arriving,
+    sealed: SealedMessage,
+    told: ReadonlyMap<EnvelopeRecipient, Told>,
+  ): Promise<Told | undefined> {
+    if (!phases.chain.has("queue")) return undefined;
+    for (const recipient of told.keys()) envelope.leaveOut(recipient);
+    const matter = { session: phases.session, gone, heard: phases.hearing(envelope) };
+    const ruling = await phases.chain.ask(
+      "queue",
+      matter,
+      (handler, call) => handler(phases.session, sealed, envelope, call),
+    );
+    const objection = objected("queue", ruling);
+    if (objection) {
+      const { by, reply, verdict } = objection;
+      phases.refuse("queue", by, reply, { from: envelope.sender.address }, undefined, verdict);
+      return objection;
+    }
+    if (ruling.kind !== "claim") return undefined;
+    const { id } = ruling.claim as { id: string };
+    return { reply: replies.accepted(printable(id)), by: ruling.by.name };
+  }
+
+  /** One final recipient, whose transport may be tried before the reply: its outcome is the reply, nothing is queued. */
+  async #askInline(
+    arriving: Arriving,
+    { message, received, open, later }: Keepable,
+  ): Promise<Told | undefined> {
+    const [recipient, ...others] = open;
+    const [target, ...targets] = recipient?.finals ?? [];
+    if (!recipient || !target || others.length + targets.length + later.length > 0) return undefined;
+    const { chain, session } = arriving.phases;
+    if (session.protocol === "internal") return undefined; // nobody is there to try again: it is kept, then tried
+    if (recipient.dsn.notify?.includes("SUCCESS")) return undefined; // the runner tells the sender (RFC 3461 §4.1)
+    const transport = chain.generation.transports.get(target.via);
+    return transport?.inline
+      ? await this.#deliver(
+        arriving,
+        message.sealed([received, ...recipient.top]),
+        recipient,
+        target,
+        transport,
+      )
+      : undefined;
+  }
+
+  async #deliver(
+    { phases, envelope, log, gone }: Arriving,
+    sealed: SealedMessage,
+    recipient: EnvelopeRecipient,
+    { address, via, by }: FinalTarget,
+    transport: RegisteredTransport,
+  ): Promise<Told> {
+    const target = makeTarget(address, envelope.sender.address, recipient.address);
+    const [outcome] = await carry(transport, sealed, [target], {
+      clock: this.options.clock,
+      log,
+      attempt: 1,
+      gone,
+    });
+    const sender = envelope.sender.address;
+    report(phases.chain, outcome!, {
+      id: envelope.id,
+      sender,
+      recipient: address,
+      transport: via,
+      attempts: 1,
+    });
+    return { reply: outcomeReply(outcome!, envelope.id), by };
+  }
+
+  async #spool({ phases: { session }, envelope }: Arriving, keepable: Keepable): Promise<Told> {
+    const { message, received, open, later } = keepable;
+    const now = this.options.clock.now();
+    const due = copiesOf(open, later, now + notNow);
+    const { address: ip } = session.remote;
+    await this.options.spool.keep(
+      {
+        id: envelope.id,
+        received: now,
+        sender: envelope.sender.address,
+        utf8: envelope.smtputf8,
+        ...envelope.dsn,
+        edits: message.edits,
+        top: [received],
+        recipients: [...due.keys()],
+        from: {
+          ip,
+          ...(session.helo && { helo: session.helo }),
+          ...(session.user && { user: session.user.name }),
+        },
+      },
+      message.content,
+      [...due.values()],
+    );
+    const by = [...new Set(open.flatMap(({ finals }) => finals.map((one) => one.by)))];
+    return { reply: replies.accepted(envelope.id), by: by.join(" ") || "core" };
+  }
+}
+
+/**
+ * A recipient for each target, and when it is due; two that lead to one mailbox are one delivery, and whoever may have it now
+ * has it now.
+ */
+function copiesOf(
+  open: readonly EnvelopeRecipient[],
+  later: readonly EnvelopeRecipient[],
+  then: number,
+): ReadonlyMap<QueuedRecipient, number | undefined> {
+  const mailboxes = new Set<string>();
+  const copies = new Map<QueuedRecipient, number | undefined>();
+  const add = (recipient: EnvelopeRecipient, due: number | undefined) => {
+    for (const { address, via } of recipient.finals) {
+      const key = `${via} ${mailboxKey(address)}`;
+      if (mailboxes.has(key)) continue;
+      mailboxes.add(key);
+      copies.set({
+        address: address.address,
+        original: recipient.address,
+        via,
+        ...recipient.dsn,
+        ...(recipient.top.length > 0 && { own: recipient.top }),
+      }, due);
+    }
+  };
+  for (const recipient of open) add(recipient, undefined);
+  for (const recipient of later) add(recipient, then);
+  return copies;
+}
+
+function makeTarget(address: FinalTarget["address"], sender: string, original: string): Target {
+  const { address: text, local, user, tag, domain } = address;
+  return { address: text, local, user, tag, domain, sender, original, toString: () => text };
+}
+
+/** An outcome as the reply to the final dot. */
+function outcomeReply(outcome: Outcome, id: string): Reply {
+  return outcome.verdict === "delivered" ? replies.deliveredNow(id) : toReply("data", outcome);
+}
+
+/** Tells the plugins of a delivery. A refusal before the reply is the client's to bounce, not ours. */
+function report(chain: Chain, outcome: Outcome, delivery: Omit<Delivery, "reply">): void {
+  if (outcome.verdict === "delivered") chain.report("delivered", { ...delivery, reply: outcome.text });
+}
+
+/** For an envelope all of whose recipients were removed by plugins: they have decided that it goes nowhere. */
+export const removedByAll = (envelope: Envelope): Told => ({
+  reply: replies.accepted(envelope.id),
+  by: "core",
+});

@@ -1,0 +1,422 @@
+/**
+ * The spool on disk (DESIGN §8): an append-only log of segments with group commit. This file is what callers see; how records
+ * look is in `record.ts`, how they get there in `writer.ts`, what a start makes of them in `replay.ts`, and how space
+ * comes free in `compact.ts`.
+ */
+import type { Clock } from "../clock.ts";
+import type { Log } from "../log.ts";
+import type { Content } from "../message/content.ts";
+import { Attempts } from "./attempts.ts";
+import { BodyStore, FileContent, type StoredBody } from "./body.ts";
+import { Compactor } from "./compact.ts";
+import type { Disk, DiskLock } from "./disk.ts";
+import {
+  type Change,
+  ChangeJob,
+  KeepJob,
+  type MessageDetail,
+  type MessageOutcomes,
+  newMessage,
+  OutcomesJob,
+  outcomesOf,
+} from "./jobs.ts";
+import type { Entry, Queue } from "./queue.ts";
+import { type LogSpoolOptions, withDefaults } from "./options.ts";
+import { Reader, stateOf } from "./reader.ts";
+import { Recent } from "./recent.ts";
+import { replay, type Replayed, setAside, UnknownVersion } from "./replay.ts";
+import { Reserve } from "./reserve.ts";
+import { Schedule } from "./schedule.ts";
+import type { Segment } from "./segment.ts";
+import {
+  type Census,
+  Damaged,
+  type Due,
+  type Queued,
+  type QueuedEnvelope,
+  type RecordedOutcome,
+  type Spool,
+} from "./spool.ts";
+import { SpoolFailed, Writer } from "./writer.ts";
+
+export type { LogSpoolOptions };
+export { UnknownVersion };
+
+/** Another server uses this spool. */
+export class SpoolLocked extends Error {
+  override readonly name = "SpoolLocked";
+}
+
+const idPattern = /^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$/;
+
+/** The queue on disk. */
+export class LogSpool implements Spool {
+  /** Contents while they arrive. Small ones stay in memory until they are kept. */
+  readonly bodies: BodyStore;
+  readonly #folder: string;
+  readonly #disk: Disk;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #inLog: number;
+  readonly #lock: DiskLock;
+  readonly #queue: Queue;
+  readonly #segments: Set<Segment>;
+  readonly #reader: Reader;
+  readonly #reserve: Reserve;
+  readonly #writer: Writer;
+  readonly #compactor: Compactor;
+  readonly #schedule: Schedule;
+  readonly #recent: Recent;
+  /** Ids on their way into the queue. */
+  readonly #arriving = new Set<string>();
+  readonly #background = new Set<Promise<unknown>>();
+
+  private constructor(
+    folder: string,
+    options: Required<LogSpoolOptions>,
+    parts: { lock: DiskLock; replayed: Replayed; bodies: BodyStore; reserve: Reserve; attempts: Attempts },
+  ) {
+    const { clock, log, disk } = options;
+    this.#folder = folder;
+    [this.#clock, this.#log, this.#disk] = [clock, log, disk];
+    this.#inLog = options.inLog;
+    this.#recent = new Recent(options.recent);
+    const { queue, segments, next } = parts.replayed;
+    [this.#queue, this.#segments, this.#lock] = [queue, segments, parts.lock];
+    [this.bodies, this.#reserve] = [parts.bodies, parts.reserve];
+    this.#schedule = new Schedule(queue, parts.attempts, clock);
+    this.#reader = new Reader(disk, folder, (number) => this.#segment(number));
+    const common = { disk, folder, clock, log, segments };
+    this.#writer = new Writer({
+      ...common,
+      reserve: parts.reserve,
+      next,
+      segmentSize: options.segment,
+      onClosed: () => this.#compactor.wake(),
+    });
+    this.#compactor = new Compactor({
+      ...common,
+      queue,
+      reader: this.#reader,
+      writer: this.#writer,
+      rate: options.rate,
+      patience: options.patience,
+      isFull: () => parts.reserve.isFull,
+      onDamaged: (entry, error) => this.#inBackground(this.#damaged(entry, error)),
+    });
+  }
+
+  /**
+   * Opens the spool in this folder, makes it where it is missing, and reads what is in it.
+   *
+   * @throws {SpoolLocked} when another server uses it.
+   * @throws {UnknownVersion} when a newer program wrote it; nothing was touched then.
+   * @throws what the disk throws.
+   */
+  static async open(folder: string, given: LogSpoolOptions): Promise<LogSpool> {
+    const options = withDefaults(given);
+    const { disk, clock, log, reserve: reserved, room } = options;
+    await disk.makeFolder(folder);
+    const lock = await disk.lock(`${folder}/lock`);
+    if (lock === "taken") {
+      throw new SpoolLocked(
+        `Another server is using ${folder}. Stop it first, or give this one a state directory of its own.`,
+      );
+    }
+    try {
+      const replayed = await readAll(folder, disk, log);
+      const kept = new Set<string>();
+      for (const { file } of replayed.queue.entries()) if (file !== undefined) kept.add(file);
+      const bodies = await BodyStore.open(`${folder}/body`, { ...options.bodies, disk, kept });
+      const reserve = new Reserve({ disk, folder, clock, log, reserve: reserved, room });
+      await reserve.open();
+      const attempts = await Attempts.open(`${folder}/attempts`, disk, replayed.queue, log);
+      const spool = new LogSpool(folder, options, { lock, replayed, bodies, reserve, attempts });
+      spool.#begin(replayed, options.crashes);
+      return spool;
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  }
+
+  #segment(number: number): Segment | undefined {
+    for (const segment of this.#segments) if (segment.number === number) return segment;
+    return undefined;
+  }
+
+  // ── Start and end ────────────────────────────────────────────────────────────────────────────────
+
+  #begin({ damaged }: Replayed, crashes: number): void {
+    for (const [entry, reason] of damaged) this.#holdNow(entry, reason);
+    for (const [entry, count] of this.#schedule.begin(crashes)) {
+      this.#holdNow(entry, `the server ended ${count} times while this message was being delivered`);
+    }
+    this.#compactor.wake();
+  }
+
+  /** In memory at once, so that nobody tries it; on the disk as soon as that works. */
+  #holdNow(entry: Entry, reason: string): void {
+    if (entry.held !== undefined) return;
+    this.#log.error("spool: message held", { id: entry.id, reason });
+    entry.held = reason;
+    this.#queue.schedule(entry, Infinity);
+    this.#inBackground(this.#change(entry, { to: "held", reason }));
+  }
+
+  async close(): Promise<void> {
+    await this.#compactor.close();
+    await this.#writer.close();
+    await Promise.all(this.#background);
+    await this.#reserve.close();
+    this.#schedule.close();
+    this.#lock.release();
+  }
+
+  /** What nobody waits for, `close` does. Its failure is no more than a line in the log. */
+  #inBackground(work: Promise<unknown>): void {
+    const running = work.catch((error) => {
+      this.#log.warning("spool: something is left for the next start", { error: `${error}` });
+    }).finally(() => this.#background.delete(running));
+    this.#background.add(running);
+  }
+
+  // ── Keeping ──────────────────────────────────────────────────────────────────────────────────────
+
+  keep(envelope: QueuedEnvelope, content: Content, due?: readonly (number | undefined)[]): Promise<void> {
+    const { id } = envelope;
+    if (!idPattern.test(id)) {
+      return Promise.reject(new TypeError(`${JSON.stringify(id)} can't be a queue id.`));
+    }
+    if (this.#queue.get(id) || this.#arriving.has(id)) {
+      return Promise.reject(new TypeError(`The message ${id} is in the queue already.`));
+    }
+    const refusal = this.#refusal();
+    if (refusal) return Promise.reject(refusal);
+    this.#arriving.add(id);
+    if (content.memory && content.size <= this.#inLog) return this.#commit(envelope, content, due);
+    return this.#keepLarge(envelope, content, due).finally(() => this.#arriving.delete(id));
+  }
+
+  #refusal(): SpoolFailed | undefined {
+    if (!this.#reserve.isFull) return this.#writer.fault;
+    return new SpoolFailed(`The disk with ${this.#folder} is full.`, { cause: this.#writer.fault });
+  }
+
+  #commit(
+    envelope: QueuedEnvelope,
+    content: Content,
+    due: readonly (number | undefined)[] | undefined,
+  ): Promise<void> {
+    const { id } = envelope;
+    const summary = newMessage(envelope, content, due);
+    const check = content instanceof FileContent ? content.crc : undefined;
+    const detail = JSON.stringify({ envelope } satisfies MessageDetail);
+    const parts = { detail, body: content.memory, check };
+    return new Promise((resolve, reject) => {
+      const kept = (entry: Entry) => {
+        this.#arriving.delete(id);
+        if (content instanceof FileContent) content.keep();
+        this.#queue.add(entry);
+        this.#recent.add(envelope, content);
+        this.#schedule.reset(entry);
+        resolve();
+      };
+      const refused = (error: Error, isWritten: boolean) => {
+        this.#arriving.delete(id);
+        // Not even the refusal could be recorded: should the message be there after a crash, it has to be whole.
+        if (isWritten && this.#writer.fault && content instanceof FileContent) content.keep();
+        reject(error);
+      };
+      this.#writer.push(new KeepJob(summary, parts, kept, refused));
+    });
+  }
+
+  /** Contents in files: those of our store as they are, others by way of it. */
+  async #keepLarge(
+    envelope: QueuedEnvelope,
+    content: Content,
+    due: readonly (number | undefined)[] | undefined,
+  ): Promise<void> {
+    if (content instanceof FileContent && content.isIn(this.bodies)) {
+      await content.sync();
+      return await this.#commit(envelope, content, due);
+    }
+    const body: StoredBody = this.bodies.create(envelope.id);
+    try {
+      for await (const piece of content.read()) await body.write(piece);
+      const copy = await body.finish();
+      if (copy instanceof FileContent) await copy.sync();
+      await this.#commit(envelope, copy, due);
+    } finally {
+      await body.discard();
+    }
+  }
+
+  // ── What becomes of messages ─────────────────────────────────────────────────────────────────────
+
+  async record(outcomes: readonly RecordedOutcome[]): Promise<void> {
+    const messages = this.#byMessage(outcomes);
+    if (messages.length === 0) return;
+    await new Promise<void>((resolve, reject) => {
+      const recorded = (entry: Entry) => {
+        this.#schedule.cleared(entry.id);
+        if (entry.isFinished) this.#drop(entry);
+        else this.#schedule.reset(entry);
+      };
+      this.#writer.push(new OutcomesJob(messages, recorded, { resolve, reject }));
+    });
+  }
+
+  #byMessage(outcomes: readonly RecordedOutcome[]): MessageOutcomes[] {
+    const byEntry = new Map<Entry, RecordedOutcome[]>();
+    for (const outcome of outcomes) {
+      const entry = this.#queue.get(outcome.id);
+      if (!entry || outcome.recipient >= entry.recipients) continue;
+      const its = byEntry.get(entry);
+      if (its) its.push(outcome);
+      else byEntry.set(entry, [outcome]);
+    }
+    return Array.from(byEntry, ([entry, its]) => outcomesOf(entry, its));
+  }
+
+  async hold(id: string, reason: string): Promise<void> {
+    await this.#changeById(id, { to: "held", reason });
+  }
+
+  async release(id: string): Promise<void> {
+    await this.#changeById(id, { to: "released", at: this.#clock.now() });
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.#changeById(id, { to: "removed" });
+  }
+
+  async #changeById(id: string, change: Change): Promise<void> {
+    const entry = this.#queue.get(id);
+    if (entry) await this.#change(entry, change);
+  }
+
+  #change(entry: Entry, change: Change): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const changed = () => {
+        this.#schedule.cleared(entry.id);
+        if (change.to === "removed") this.#drop(entry);
+        else this.#schedule.reset(entry);
+      };
+      this.#writer.push(new ChangeJob(entry, change, changed, { resolve, reject }));
+    });
+  }
+
+  #drop(entry: Entry): void {
+    const { segment, file, id } = entry;
+    this.#queue.remove(entry);
+    this.#recent.remove(id);
+    if (file !== undefined) this.#inBackground(this.#disk.unlink(`${this.#folder}/body/${file}`));
+    if (this.#compactor.isWorth(segment)) this.#compactor.wake();
+  }
+
+  // ── Reading ──────────────────────────────────────────────────────────────────────────────────────
+
+  async get(id: string): Promise<Queued | undefined> {
+    const recent = this.#recent.get(id);
+    const entry = this.#queue.get(id);
+    if (entry && recent && !entry.marks) {
+      const states = recent.envelope.recipients.map((_, i) => stateOf(entry, i, undefined));
+      return { envelope: recent.envelope, states, held: entry.held, size: entry.size };
+    }
+    return await this.#whereItIs(id, async (entry) => {
+      const { held, size } = entry;
+      const message = await this.#reader.message(entry);
+      return { envelope: message.envelope, states: await this.#reader.states(entry, message), held, size };
+    });
+  }
+
+  async content(id: string): Promise<Content | undefined> {
+    const recent = this.#recent.get(id);
+    if (recent?.content && this.#queue.get(id)) return recent.content;
+    return await this.#whereItIs(id, (entry) => this.#reader.content(entry));
+  }
+
+  /** Reads something of a message; again, where it was rewritten or went meanwhile. */
+  async #whereItIs<T>(id: string, read: (entry: Entry) => Promise<T>): Promise<T | undefined> {
+    for (;;) {
+      const entry = this.#queue.get(id);
+      if (!entry) return undefined;
+      const { segment, offset, marks } = entry;
+      const isAsItWas = () => entry.segment === segment && entry.offset === offset && entry.marks === marks;
+      try {
+        const result = await read(entry);
+        if (isAsItWas()) return result;
+      } catch (error) {
+        if (entry.isGone || !isAsItWas()) continue;
+        if (error instanceof Damaged) await this.#damaged(entry, error);
+        throw error;
+      }
+    }
+  }
+
+  /** Holds a message that can't be delivered as it was kept; one without a readable envelope is set aside. */
+  async #damaged(entry: Entry, error: Damaged): Promise<void> {
+    this.#holdNow(entry, `damaged: ${error.message}`);
+    const { segment, offset } = entry;
+    const isReadable = await this.#reader.message(entry).then(() => true, (why) => !(why instanceof Damaged));
+    if (isReadable || entry.isGone || entry.segment !== segment) return;
+    const bytes = new Uint8Array(entry.octets);
+    const octets = await this.#disk.readRange(segment.path, offset, bytes);
+    const copy = `${this.#folder}/corrupt/${entry.id}`;
+    await setAside(this.#disk, this.#folder, copy, bytes.subarray(0, octets));
+    this.#log.error("spool: damage set aside", { id: entry.id, file: segment.path, offset, copy });
+    await this.#change(entry, { to: "removed" });
+  }
+
+  async *list(): AsyncGenerator<Queued> {
+    for (const entry of [...this.#queue.entries()]) {
+      const queued = await this.get(entry.id).catch((error) => {
+        this.#log.error("spool: message can't be listed", { id: entry.id, error: `${error}` });
+      });
+      if (queued) yield queued;
+    }
+  }
+
+  get size(): number {
+    return this.#queue.size;
+  }
+
+  census(now: number): Census {
+    return this.#queue.census(now);
+  }
+
+  room(): "room" | "full" {
+    return this.#writer.fault ? "full" : this.#reserve.room(this.bodies.memoryUsed);
+  }
+
+  // ── When ─────────────────────────────────────────────────────────────────────────────────────────
+
+  due(now: number, limit: number): readonly Due[] {
+    return this.#queue.due(now, limit);
+  }
+
+  get nextDue(): number {
+    return this.#queue.next;
+  }
+
+  postpone(id: string, at: number): void {
+    const entry = this.#queue.get(id);
+    if (entry) this.#schedule.postpone(entry, at);
+  }
+
+  attempting(ids: readonly string[]): void {
+    this.#schedule.attempting(ids);
+  }
+
+  onDue(callback: () => void): void {
+    this.#schedule.onDue(callback);
+  }
+}
+
+async function readAll(folder: string, disk: Disk, log: Log): Promise<Replayed> {
+  await disk.makeFolder(`${folder}/body`);
+  await disk.syncFolder(folder.slice(0, folder.lastIndexOf("/")) || "/");
+  return await replay({ disk, folder, log });
+}

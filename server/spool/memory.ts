@@ -1,0 +1,162 @@
+/** The spool's twin in memory, for tests and for servers that keep nothing. */
+import type { Clock } from "../clock.ts";
+import type { Content } from "../message/content.ts";
+import { memoryContent } from "../message/content.ts";
+import { concat } from "../message/render.ts";
+import { destinationsOf } from "./queue.ts";
+import type { Census, Due, Queued, QueuedEnvelope, RecipientState, RecordedOutcome, Spool } from "./spool.ts";
+
+interface Kept {
+  readonly envelope: QueuedEnvelope;
+  readonly content: Content;
+  states: readonly RecipientState[];
+  held: string | undefined;
+  at: number;
+}
+
+/** A {@linkcode Spool} whose promises hold as long as the process runs. */
+export class MemorySpool implements Spool {
+  readonly #clock: Pick<Clock, "now">;
+  readonly #messages = new Map<string, Kept>();
+  readonly #listeners: (() => void)[] = [];
+  /** What `room` says. */
+  roomLeft: "room" | "full" = "room";
+
+  constructor(clock: Pick<Clock, "now">) {
+    this.#clock = clock;
+  }
+
+  async keep(
+    envelope: QueuedEnvelope,
+    content: Content,
+    due?: readonly (number | undefined)[],
+  ): Promise<void> {
+    const { id, received, recipients } = envelope;
+    // A content in a file goes with its session: what is kept is a copy.
+    const copy = content.memory ? content : memoryContent(concat(await Array.fromAsync(content.read())));
+    if (this.#messages.has(id)) throw new TypeError(`The message ${id} is in the queue already.`);
+    const states = recipients.map((_, i) =>
+      ({ state: "due", due: due?.[i] ?? received, attempts: 0, reply: "" }) as const
+    );
+    const kept: Kept = { envelope, content: copy, states, held: undefined, at: Infinity };
+    this.#messages.set(id, kept);
+    this.#reschedule(kept);
+  }
+
+  async record(outcomes: readonly RecordedOutcome[]): Promise<void> {
+    await undefined;
+    for (const { id, recipient, state } of outcomes) {
+      const kept = this.#messages.get(id);
+      if (kept?.states[recipient]?.state !== "due") continue;
+      kept.states = kept.states.with(recipient, state);
+      if (kept.states.every(({ state }) => state !== "due")) this.#messages.delete(id);
+      else this.#reschedule(kept);
+    }
+  }
+
+  async hold(id: string, reason: string): Promise<void> {
+    await undefined;
+    const kept = this.#messages.get(id);
+    if (!kept) return;
+    kept.held = reason;
+    this.#reschedule(kept);
+  }
+
+  async release(id: string): Promise<void> {
+    await undefined;
+    const kept = this.#messages.get(id);
+    if (!kept) return;
+    const now = this.#clock.now();
+    kept.held = undefined;
+    kept.states = kept.states.map((state) =>
+      state.state === "due" ? { ...state, due: Math.min(state.due, now) } : state
+    );
+    this.#reschedule(kept);
+  }
+
+  async remove(id: string): Promise<void> {
+    await undefined;
+    this.#messages.delete(id);
+  }
+
+  async get(id: string): Promise<Queued | undefined> {
+    await undefined;
+    const kept = this.#messages.get(id);
+    if (!kept) return undefined;
+    const { envelope, states, held, content } = kept;
+    return { envelope, states, held, size: content.size };
+  }
+
+  async content(id: string): Promise<Content | undefined> {
+    await undefined;
+    return this.#messages.get(id)?.content;
+  }
+
+  async *list(): AsyncGenerator<Queued> {
+    for (const id of [...this.#messages.keys()]) {
+      const queued = await this.get(id);
+      if (queued) yield queued;
+    }
+  }
+
+  get size(): number {
+    return this.#messages.size;
+  }
+
+  census(now: number): Census {
+    const counts = { ready: 0, deferred: 0, held: 0 };
+    let oldest: number | undefined;
+    for (const kept of this.#messages.values()) {
+      counts[kept.held !== undefined ? "held" : earliest(kept) <= now ? "ready" : "deferred"]++;
+      oldest = Math.min(oldest ?? Infinity, kept.envelope.received);
+    }
+    return { ...counts, oldest };
+  }
+
+  due(now: number, limit: number): readonly Due[] {
+    const found = [...this.#messages.values()].filter(({ at }) => at <= now && at < Infinity);
+    return found.sort((a, b) => a.at - b.at).slice(0, limit).map(({ envelope, at }) => {
+      return { id: envelope.id, at, destinations: destinationsOf(envelope.recipients) };
+    });
+  }
+
+  get nextDue(): number {
+    let next = Infinity;
+    for (const { at } of this.#messages.values()) next = Math.min(next, at);
+    return next;
+  }
+
+  postpone(id: string, at: number): void {
+    const kept = this.#messages.get(id);
+    if (kept) kept.at = Math.max(at, earliest(kept));
+  }
+
+  /** Nothing here outlives the process. */
+  attempting(): void {}
+
+  onDue(callback: () => void): void {
+    this.#listeners.push(callback);
+  }
+
+  room(): "room" | "full" {
+    return this.roomLeft;
+  }
+
+  async close(): Promise<void> {}
+
+  #reschedule(kept: Kept): void {
+    const before = this.nextDue;
+    kept.at = earliest(kept);
+    if (kept.at < before || kept.at <= this.#clock.now()) {
+      for (const listener of this.#listeners) queueMicrotask(listener);
+    }
+  }
+}
+
+function earliest({ held, states }: Kept): number {
+  if (held !== undefined) return Infinity;
+  return states.reduce(
+    (least, state) => state.state === "due" ? Math.min(least, state.due) : least,
+    Infinity,
+  );
+}
