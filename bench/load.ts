@@ -31,12 +31,13 @@ const patience = 60_000;
 export async function run(peer: Peer, shape: Shape): Promise<Run> {
   if (peer.maildir) await empty(join(peer.maildir, "new"));
   const late = AbortSignal.timeout(patience);
+  const earlier = await peer.sink?.count() ?? 0;
   const before = await cpuSeconds(peer.pid);
   const sampler = sampleMemory(peer.pid);
   const start = performance.now();
   await send(peer, shape, late);
   const accepted = performance.now();
-  await drained(peer, shape.messages, late);
+  await drained(peer, shape.messages, earlier, late);
   const delivered = performance.now();
   const memory = await sampler.stop();
   const cpu = await cpuSeconds(peer.pid) - before;
@@ -61,10 +62,12 @@ async function send(peer: Peer, shape: Shape, signal: AbortSignal): Promise<void
   throw new Error(`${peer.name}: smtp-source: ${why}`);
 }
 
-async function drained({ name, maildir, queue }: Peer, messages: number, signal: AbortSignal): Promise<void> {
-  if (!maildir) return;
+/** Waits until all that was sent is where it belongs, and its queue, where that is a folder, is empty. */
+async function drained(peer: Peer, messages: number, earlier: number, signal: AbortSignal): Promise<void> {
+  const { name, maildir, sink, queue } = peer;
+  if (!maildir && !sink) return;
   for (;;) {
-    const there = await count(join(maildir, "new"));
+    const there = maildir ? await count(join(maildir, "new")) : await sink!.count() - earlier;
     const waiting = there < messages ? messages - there : await sum(queue ?? []);
     if (waiting === 0) return;
     if (signal.aborted) throw new Error(`${name}: ${waiting} messages were not delivered after a minute`);

@@ -4,18 +4,21 @@
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { type Run, run, type Shape } from "./load.ts";
+import { backlog } from "./backlog.ts";
+import { hung } from "./hung.ts";
+import type { Shape } from "./load.ts";
 import { idleConnection, largeMessages } from "./memory.ts";
-import { Missing, type Peer, running, startDiscard, startMaildir, startSink, startVirtual } from "./peers.ts";
+import { Missing, running, startDiscard, startMaildir, startSink, startVirtual } from "./peers.ts";
 import { postfixVersion } from "./postfix.ts";
+import { relay, spool } from "./relay.ts";
 import * as report from "./report.ts";
 import type { Goal, Measured } from "./report.ts";
+import { type Extent, inTurn, type Part, percents, small, warmUp, withPeers } from "./rounds.ts";
 
-const usage =
-  `deno task bench [--quick] [--rounds N] [--only rate,maildir,idle,large] [--peer NAME=PORT]… [--dir DIR]
+const usage = `deno task bench [--quick] [--rounds N] [--only PART,…] [--peer NAME=PORT]… [--dir DIR]
 
   --quick   fewer and shorter rounds, in a minute; README.md stays as it is
-  --only    some of the parts; README.md stays as it is
+  --only    some of the parts: rate, maildir, relay, spool, backlog, hung, idle, large; README.md stays as it is
   --peer    another server, which listens on this port already and throws mail away
   --dir     where queues and maildirs are: on the disk that is meant; default the folder for temporary files
 `;
@@ -31,51 +34,11 @@ const { values: given } = parseArgs({
   },
 });
 const { quick } = given;
-const rounds = Number(given.rounds ?? (quick ? 2 : 5));
-const parts = new Set((given.only ?? "rate,maildir,idle,large").split(","));
+const extent: Extent = { quick, rounds: Number(given.rounds ?? (quick ? 2 : 5)) };
+const { rounds } = extent;
+const parts = given.only?.split(",");
 
 const kilobyte = 1024;
-const small = 5 * kilobyte;
-
-/** Runs each peer once a round, in turn. */
-async function inTurn(peers: readonly Peer[], shape: Shape): Promise<Measured[]> {
-  const measured = peers.map(({ name }) => ({ peer: name, runs: [] as Run[] }));
-  for (let round = 0; round < rounds; round++) {
-    for (const [i, peer] of peers.entries()) measured[i]!.runs.push(await run(peer, shape));
-  }
-  return measured;
-}
-
-/** So that what is compiled while it runs is compiled: a server that has run for a minute is what is measured. */
-async function warmUp(peers: readonly Peer[], messages: number): Promise<void> {
-  for (const peer of peers) {
-    await run(peer, { sessions: 20, octets: small, messages, connections: "kept" });
-    await run(peer, { sessions: 20, octets: small, messages, connections: "one each" });
-  }
-}
-
-/** Starts peers, uses them, and stops all of them whatever happens. */
-async function withPeers<T>(
-  starts: readonly Promise<Peer>[],
-  use: (peers: readonly Peer[]) => Promise<T>,
-): Promise<T> {
-  const settled = await Promise.allSettled(starts);
-  const peers = settled.flatMap((one) => one.status === "fulfilled" ? [one.value] : []);
-  try {
-    const failed = settled.find((one) => one.status === "rejected");
-    if (failed) throw failed.reason;
-    return await use(peers);
-  } finally {
-    for (const peer of peers) await peer.stop();
-  }
-}
-
-const percent = (ratio: number) => `${(ratio * 100).toFixed(0)} %`;
-
-interface Part {
-  readonly table: string;
-  readonly goals: readonly Goal[];
-}
 
 /** 5 KB, 20 connections, `relay` and `discard`, beside smtp-sink. */
 async function rate(folder: string): Promise<Part[]> {
@@ -85,7 +48,7 @@ async function rate(folder: string): Promise<Part[]> {
     const done: Part[] = [];
     for (const connections of ["one each", "kept"] as const) {
       const messages = (connections === "kept" ? 20_000 : 10_000) / (quick ? 4 : 1);
-      const measured = await inTurn(peers, { sessions: 20, octets: small, messages, connections });
+      const measured = await inTurn(peers, rounds, { sessions: 20, octets: small, messages, connections });
       const [ours, sink] = measured as [Measured, Measured];
       const ratio = report.ratios(ours, sink, "accepted");
       const how = connections === "kept" ? "kept connections" : "one message a connection";
@@ -95,9 +58,7 @@ async function rate(folder: string): Promise<Part[]> {
         goals: [{
           what: `${how}, by smtp-sink`,
           wanted: "≥ 80 %",
-          got: ratio.map(percent).length > 1
-            ? `${percent(report.median(ratio))} (${ratio.map(percent).join(", ")})`
-            : percent(ratio[0]!),
+          got: percents(ratio),
           met: report.median(ratio) >= 0.8,
         }],
       });
@@ -112,7 +73,7 @@ async function maildir(folder: string): Promise<Part[]> {
     await warmUp(peers, 200);
     const messages = quick ? 500 : 1500;
     const shape: Shape = { sessions: 20, octets: small, messages, connections: "one each" };
-    const measured = await inTurn(peers, shape);
+    const measured = await inTurn(peers, rounds, shape);
     const [ours, postfix] = measured as [Measured, Measured];
     const ratio = report.ratios(ours, postfix, "delivered");
     return [{
@@ -186,14 +147,24 @@ async function large(folder: string): Promise<Part[]> {
   return [{ table: "", goals }];
 }
 
+const all: Record<string, (folder: string, extent: Extent) => Promise<Part[]>> = {
+  ...{ rate, maildir, relay, spool, backlog, hung, idle, large },
+};
+
 async function bench(folder: string): Promise<string> {
-  const all = { rate, maildir, idle, large };
+  const unknown = parts?.find((name) => !Object.hasOwn(all, name));
+  if (unknown !== undefined) throw new Missing(`--only: there is no "${unknown}"`);
   const machine = await report.describeMachine(folder);
   const done: Part[] = [];
   for (const [name, measure] of Object.entries(all)) {
-    if (!parts.has(name)) continue;
+    if (parts && !parts.includes(name)) continue;
+    const own = join(folder, name);
+    await Deno.mkdir(own);
+    const began = performance.now();
     console.error(`${name} …`);
-    done.push(...await measure(folder));
+    done.push(...await measure(own, extent));
+    console.error(`${name}: ${((performance.now() - began) / 1000).toFixed(0)} s`);
+    await Deno.remove(own, { recursive: true });
   }
   const tables = done.map(({ table }) => table).filter((table) => table !== "");
   const goals = report.goalTable(done.flatMap(({ goals }) => goals));

@@ -13,8 +13,11 @@ export function postfixVersion(): Promise<string> {
   return run("postconf", "-dh", "mail_version");
 }
 
+/** How it delivers: into a Maildir, or to a port of this machine. */
+export type Deliver = "virtual" | { readonly relayTo: number };
+
 /** Durable as it comes; without lookups, limits and delays, which would only slow it down here. */
-const main = (folder: string, user: string, group: string) => `
+const main = (folder: string) => `
 compatibility_level = 3.6
 queue_directory = ${folder}/queue
 data_directory = ${folder}/data
@@ -49,7 +52,10 @@ default_destination_concurrency_limit = 50
 initial_destination_concurrency = 20
 qmgr_message_active_limit = 50000
 qmgr_message_recipient_limit = 50000
-virtual_mailbox_domains = example.test
+`;
+
+const virtual = (folder: string, user: string, group: string) =>
+  `virtual_mailbox_domains = example.test
 virtual_mailbox_base = ${folder}/mail
 virtual_mailbox_maps = static:b/
 virtual_minimum_uid = 1
@@ -84,6 +90,7 @@ postlog   unix-dgram n - n - 1 postlogd
 export async function startPostfix(
   folder: string,
   port: number,
+  deliver: Deliver,
 ): Promise<{ pid: number; stop(): Promise<void> }> {
   const config = join(folder, "etc");
   for (const name of ["etc", "queue", "data", "log", "mail/b/new", "mail/b/cur", "mail/b/tmp"]) {
@@ -94,10 +101,10 @@ export async function startPostfix(
   for (const name of ["postfix-files", "postfix-files.d", "dynamicmaps.cf", "dynamicmaps.cf.d"]) {
     await Deno.symlink(`/etc/postfix/${name}`, join(config, name));
   }
-  await Deno.writeTextFile(
-    join(config, "main.cf"),
-    main(folder, await run("id", "-u", "nobody"), await run("id", "-g", "nobody")),
-  );
+  const delivery = deliver === "virtual"
+    ? virtual(folder, await run("id", "-u", "nobody"), await run("id", "-g", "nobody"))
+    : `relayhost = [127.0.0.1]:${deliver.relayTo}\n`;
+  await Deno.writeTextFile(join(config, "main.cf"), main(folder) + delivery);
   await Deno.writeTextFile(join(config, "master.cf"), master(port));
   // Its daemons keep whatever they inherit open: with a pipe of ours the wait for its end would never be over.
   const { success } = await new Deno.Command("postfix", {

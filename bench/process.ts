@@ -31,6 +31,11 @@ async function tree(root: number): Promise<Map<number, number>> {
   return new Map([...all].filter(([pid]) => inTree(pid)).map(([pid, { seconds }]) => [pid, seconds]));
 }
 
+/** The ids of a process and of all its descendants. */
+export async function processes(root: number): Promise<number[]> {
+  return [...(await tree(root)).keys()];
+}
+
 /** CPU seconds used so far; those of descendants count once they have ended, too. */
 export async function cpuSeconds(root: number): Promise<number> {
   let sum = 0;

@@ -36,27 +36,49 @@ export function ratios(ours: Measured, other: Measured, rate: "accepted" | "deli
   return ours.runs.map((run, round) => run[rate] / other.runs[round]![rate]);
 }
 
+/** One's CPU for a message by the other's, round by round. */
+export function cpuRatios(ours: Measured, other: Measured): number[] {
+  return ours.runs.map((run, round) => run.cpu / other.runs[round]!.cpu);
+}
+
 /** Octets in KiB or MiB. */
 export const kib = (octets: number): string => `${(octets / 1024).toFixed(1)} KiB`;
 export const mib = (octets: number): string => `${(octets / 1024 ** 2).toFixed(1)} MiB`;
 
-/** One table of rates. @param base Whose rate the others are compared with. */
-export function rateTable(title: string, peers: readonly Measured[], base: Measured): string {
+/** A column besides those that every table of rates has. */
+export interface Column {
+  readonly head: string;
+  /** By the peer's name. */
+  readonly cells: ReadonlyMap<string, string>;
+}
+
+/**
+ * One table of rates.
+ *
+ * @param base Whose rate the others are compared with.
+ * @param absent Who ought to be in it, and why it is not.
+ */
+export function rateTable(
+  title: string,
+  peers: readonly Measured[],
+  base: Measured,
+  more: readonly Column[] = [],
+  absent: readonly { readonly peer: string; readonly why: string }[] = [],
+): string {
   const rows = peers.map((one) => {
     const rate = (which: "accepted" | "delivered") => spread(one.runs.map((run) => run[which]));
     const compared = one === base ? "1" : spread(ratios(one, base, "delivered"), 2);
     const cpu = spread(one.runs.map((run) => run.cpu), 2);
     const memory = mib(Math.max(...one.runs.map((run) => run.memory)));
-    return `| ${one.peer} | ${rate("accepted")} | ${rate("delivered")} | ${compared} | ${cpu} | ${memory} |`;
+    const cells = more.map(({ cells }) => cells.get(one.peer) ?? "–");
+    return [one.peer, rate("accepted"), rate("delivered"), compared, cpu, memory, ...cells];
   });
-  return [
-    `### ${title}`,
-    "",
-    `| server | accepted/s | delivered/s | × ${base.peer} | CPU s per 1,000 | peak RSS |`,
-    "|---|---|---|---|---|---|",
-    ...rows,
-    "",
-  ].join("\n");
+  const head = ["server", "accepted/s", "delivered/s", `× ${base.peer}`, "CPU s per 1,000", "peak RSS"];
+  const heads = [...head, ...more.map((column) => column.head)];
+  const left = absent.map(({ peer, why }) => [peer, why, ...heads.slice(2).map(() => "–")]);
+  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+  return [`### ${title}`, "", line(heads), line(heads.map(() => "---")), ...[...rows, ...left].map(line), ""]
+    .join("\n");
 }
 
 /** What was wanted, and what came of it. */

@@ -80,6 +80,7 @@ export async function followYaml<T>(
       emptied = now.state;
       return value;
     }
+    emptied = undefined;
     seen = now;
     try {
       value = await load();

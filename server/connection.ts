@@ -254,6 +254,9 @@ class Connection {
   }
 
   async #startTls(): Promise<void> {
+    // A read that is under way would bring what came in the clear as if it had been encrypted (CASES T01). Only a client that
+    // sent STARTTLS behind a command that ends a group has one (RFC 2920 §3.1).
+    if (this.#ahead.reading) return this.#smtp.end(replies.tooEarly);
     await this.#flush();
     this.#due(this.#options.timeouts.command);
     const outcome = await this.#channel.startTls(utf8.encode(format(replies.readyForTls)));

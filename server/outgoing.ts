@@ -4,10 +4,17 @@ import type { Config } from "./config/config.ts";
 import { Reports } from "./delivery/reports.ts";
 import { Runner, type RunnerSettings } from "./delivery/runner.ts";
 import { trusting } from "./delivery/smtp/tls.ts";
-import { openSmtpDelivery, type SmtpDelivery } from "./delivery/smtp/transport.ts";
+import {
+  type Destination,
+  openSmtpDelivery,
+  type SmtpDelivery,
+  type SmtpJob,
+  type SmtpResult,
+} from "./delivery/smtp/transport.ts";
 import { smtpCourier } from "./delivery/smtp_courier.ts";
 import type { Resolver } from "./dns.ts";
 import type { Ids } from "./ids.ts";
+import type { Hop } from "./plugin.ts";
 import type { Metrics } from "./admin/metrics.ts";
 import type { Log } from "./log.ts";
 import { smtpTransport } from "./resolve.ts";
@@ -31,12 +38,12 @@ export class Outgoing {
   readonly #edges: OutgoingEdges;
   /** What runs the queue; for people: what is under way, and what sleeps. */
   readonly runner: Runner;
-  #smtp: SmtpDelivery;
+  #smtp: Retiring;
   #hostname: string;
   /** Of configurations before: they finish what they have begun. */
-  readonly #retired: SmtpDelivery[] = [];
+  readonly #retired = new Set<Retiring>();
 
-  private constructor(edges: OutgoingEdges, smtp: SmtpDelivery, config: Config) {
+  private constructor(edges: OutgoingEdges, smtp: Retiring, config: Config) {
     const { clock, log, ids, spool, sessions, metrics } = edges;
     this.#hostname = config.hostname;
     const hostname = () => this.#hostname;
@@ -66,19 +73,19 @@ export class Outgoing {
     });
   }
 
-  /** Begins to send what is due. @throws {Error} when `outbound.authorities` can't be read. */
-  static async start(config: Config, edges: OutgoingEdges): Promise<Outgoing> {
-    const outgoing = new Outgoing(edges, await openSmtp(config, edges), config);
-    outgoing.runner.start();
-    return outgoing;
+  /** Ready to send: `runner.start()` begins. @throws {Error} when `outbound.authorities` can't be read. */
+  static async open(config: Config, edges: OutgoingEdges): Promise<Outgoing> {
+    return new Outgoing(edges, new Retiring(await openSmtp(config, edges)), config);
   }
 
   /** Attempts that begin from now on follow this configuration. */
   async reload(config: Config): Promise<void> {
     try {
-      const smtp = await openSmtp(config, this.#edges);
-      this.#retired.push(this.#smtp);
+      const smtp = new Retiring(await openSmtp(config, this.#edges));
+      const before = this.#smtp;
       this.#smtp = smtp;
+      this.#retired.add(before);
+      before.retire(() => this.#retired.delete(before));
     } catch (error) {
       const reason = (error as Error).message;
       this.#edges.log.error("`outbound.authorities` not reloaded: the old ones stay", { error: reason });
@@ -87,10 +94,54 @@ export class Outgoing {
     this.runner.use(settingsOf(config));
   }
 
+  /** Senders of configurations before that still have something under way. */
+  get retired(): number {
+    return this.#retired.size;
+  }
+
   /** Begins nothing more, and lets what is under way finish; what is cut off stays in the queue. */
   async stop(patience: number): Promise<void> {
     await this.runner.stop(patience);
     await Promise.all([this.#smtp, ...this.#retired].map((smtp) => smtp.close()));
+  }
+}
+
+/** A sender that is closed, when another has taken its place, with the last of its attempts. */
+class Retiring implements SmtpDelivery {
+  readonly #smtp: SmtpDelivery;
+  #busy = 0;
+  #onGone: (() => void) | undefined;
+
+  constructor(smtp: SmtpDelivery) {
+    this.#smtp = smtp;
+  }
+
+  destinationOf(domain: string, hops?: readonly Hop[]): Destination {
+    return this.#smtp.destinationOf(domain, hops);
+  }
+
+  async deliver(job: SmtpJob): Promise<SmtpResult[]> {
+    this.#busy++;
+    try {
+      return await this.#smtp.deliver(job);
+    } finally {
+      this.#busy--;
+      this.#closeIfDone();
+    }
+  }
+
+  /** Takes nothing more. @param onGone Called when its connections are closed. */
+  retire(onGone: () => void): void {
+    this.#onGone = onGone;
+    this.#closeIfDone();
+  }
+
+  close(): Promise<void> {
+    return this.#smtp.close();
+  }
+
+  #closeIfDone(): void {
+    if (this.#busy === 0 && this.#onGone) void this.close().then(this.#onGone);
   }
 }
 

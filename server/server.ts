@@ -43,7 +43,7 @@ const grace = 25_000;
 /** Octets that stay free on the spool's disk, whatever a message may be (CASES Q03). */
 const leastRoom = 256 * 1024 ** 2;
 
-/** What is open while a server runs, in the order in which it was opened. */
+/** What is open while a server runs. */
 interface Opened {
   readonly state: State;
   readonly store: Stores;
@@ -86,6 +86,8 @@ export class Server {
   #certificates: Certificates | undefined;
   #unwatch: (() => void) | undefined;
   #opened: Opened | undefined;
+  /** Lets go of what was opened so far, the last first: a start may fail in between. */
+  readonly #closers: (() => void | Promise<void>)[] = [];
   #sessions: Sessions | undefined;
   #outgoing: Outgoing | undefined;
   #control: ControlServer | undefined;
@@ -158,7 +160,7 @@ export class Server {
     }
     // Ports below 1024 want root, everything after them does not: plugins never run as root.
     this.#listeners = await this.#listen(config);
-    const state = await openState(config.state, config.user);
+    const state = await this.#keep(openState(config.state, config.user));
     if (config.user !== undefined) {
       await giveSockets(config);
       dropPrivileges(config.user);
@@ -184,8 +186,9 @@ export class Server {
       sessions: this.#sessions,
       metrics: this.#watch,
     };
-    this.#outgoing = await Outgoing.start(config, edges);
+    this.#outgoing = await Outgoing.open(config, edges);
     await this.#openForPeople(config, this.#opened, this.#outgoing);
+    this.#outgoing.runner.start(); // last: a start that fails has sent nothing
     this.#started.resolve("takes-mail");
     for (const { address, port, listener } of this.#listeners.open) {
       this.#log.info("listening", {
@@ -219,19 +222,26 @@ export class Server {
   async #openEdges(config: Config, state: State): Promise<Opened> {
     return {
       state,
-      store: await openStore(join(state.folder, "store.db"), this.#clock),
-      cache: memoryStore(this.#clock),
-      dns: openDns({
+      store: await this.#keep(openStore(join(state.folder, "store.db"), this.#clock)),
+      cache: await this.#keep(memoryStore(this.#clock)),
+      dns: await this.#keep(openDns({
         ...(config.dns.servers.length > 0 && { servers: config.dns.servers.map(serverText) }),
         clock: this.#clock,
-      }),
-      spool: await LogSpool.open(join(state.folder, "spool"), {
+      })),
+      spool: await this.#keep(LogSpool.open(join(state.folder, "spool"), {
         clock: this.#clock,
         log: this.#log,
         disk: this.#watch.timed(systemDisk),
         room: Math.max(2 * config.limits.message, leastRoom),
-      }),
+      })),
     };
+  }
+
+  /** Sees to it that this is closed in the end, whatever becomes of the start. */
+  async #keep<T extends { close(): void | Promise<void> }>(opening: T | Promise<T>): Promise<T> {
+    const opened = await opening;
+    this.#closers.push(() => opened.close());
+    return opened;
   }
 
   #makeSessions({ spool }: Opened): Sessions {
@@ -297,6 +307,10 @@ export class Server {
       this.#log.warning("a change that needs a restart", { key });
     }
     await this.#outgoing!.reload(found.config);
+    if (this.#stopping.signal.aborted) { // meanwhile: nobody would dispose of it later
+      await prepared.generation.dispose();
+      return found.problems;
+    }
     this.#config = found.config;
     this.#log.change(found.config.log);
     this.#listeners!.limit(found.config.limits);
@@ -325,15 +339,8 @@ export class Server {
     await this.#control?.close();
     await Promise.all([this.#listeners?.drain(grace), this.#outgoing?.stop(grace)]);
     await this.#sessions?.close();
-    const opened = this.#opened;
-    if (opened) {
-      await opened.spool.close();
-      opened.dns.close();
-      await opened.cache.close();
-      await opened.store.close();
-      await opened.state.close();
-    }
-    if (this.#sessions) this.#log.info("stopped");
+    for (const close of this.#closers.reverse()) await close();
+    if (this.#outgoing) this.#log.info("stopped");
     await this.#log.close();
   }
 }

@@ -16,7 +16,7 @@ import type { Body } from "./message/content.ts";
 import { networkOf } from "./listen/network.ts";
 import { resolve } from "./resolve.ts";
 import { parseAddress } from "./smtp/address.ts";
-import type { Reply } from "./smtp/reply.ts";
+import { isTemporary, type Reply } from "./smtp/reply.ts";
 import type { Mechanism } from "./smtp/sasl.ts";
 import type { Spool } from "./spool/spool.ts";
 import { type OwnMail, submit } from "./submit.ts";
@@ -123,14 +123,28 @@ export class Sessions {
     }
   }
 
-  /** The transport of our own mail to this address: `smtp` where nobody claims it. */
-  async transportOf(text: string): Promise<string | undefined> {
+  /**
+   * The transport of our own mail to this address; `undefined`: nobody claims it, so it leaves by `smtp`; `null`: it is refused
+   * for good. Mail for a mailbox of ours must not leave because nobody could say where that is.
+   *
+   * @throws {Error} when it can't be told now.
+   */
+  async transportOf(text: string): Promise<string | undefined | null> {
     const address = parseAddress(text);
     if (!address) return undefined;
     const { held: { chain }, release } = this.#hold();
     try {
       const resolution = await resolve(chain, address, {});
-      return resolution.kind === "claimed" ? resolution.targets[0]?.via : undefined;
+      switch (resolution.kind) {
+        case "claimed":
+          return resolution.targets[0]?.via;
+        case "foreign":
+          if (resolution.unsure) throw new Error(`no plugin could say whose mailbox ${text} is`);
+          return undefined;
+        case "refused":
+          if (!isTemporary(resolution.reply)) return null;
+          throw new Error(`${resolution.by} can't say now where ${text} is`);
+      }
     } finally {
       release();
     }

@@ -61,11 +61,13 @@ export default definePlugin({
       return reject("5.7.1", `${printable(user.name)} may not send as this address`, 553);
     });
 
-    on("rcpt", async ({ user }) => {
-      if (!relay || !user) return;
-      const accounts = await users.now();
-      if (accounts.get(user.name)) return accept();
-    });
+    if (relay) {
+      on("rcpt", async ({ user }) => {
+        if (!user) return;
+        const accounts = await users.now();
+        if (accounts.get(user.name)) return accept();
+      });
+    }
 
     on("data", ({ user }, message) => {
       if (!user || !checkFrom) return;

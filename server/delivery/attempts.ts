@@ -83,7 +83,7 @@ export class Attempts {
       else if (!courier) refuse(this.#missing(queued.envelope.id, recipient.via), "hindrance");
       else {
         const way = await this.#route(round, queued, address, recipient.via, chain);
-        if ("outcome" in way) refuse(way);
+        if ("outcome" in way) refuse(way, isOurs(way) ? "hindrance" : "attempt");
         else {
           const { batch } = courier;
           const destination = destinationName(recipient.via, courier.destinationOf(address.domain, way.hops));
@@ -111,7 +111,8 @@ export class Attempts {
       if (!courier) return deferred(this.#missing(round.id, via), "hindrance");
       const message = await this.#message(round, queued, recipients[0]!);
       if (!message) return changed;
-      return { kind: "attempt", answer: await this.#deliver(courier, job, queued, message, recipients) };
+      const answer = await this.#deliver(courier, job, queued, message, recipients);
+      return { kind: allOurs(answer) ? "hindrance" : "attempt", answer };
     } catch (error) { // ours, mostly the disk: a courier's failure is caught where it is asked
       if (error instanceof Damaged) {
         log.error("message damaged, held", { id: round.id, error: error.message });
@@ -193,9 +194,9 @@ export class Attempts {
     const ruling = await chain.ask("route", {}, (handler, call) => handler(address, message, call));
     switch (ruling.kind) {
       case "silence":
-        return ruling.unsure ? resultOf(pluginFailed) : { hops: undefined };
+        return ruling.unsure ? routeFailed : { hops: undefined };
       case "failure":
-        return resultOf(pluginFailed);
+        return routeFailed;
       case "objection":
         return ruling.verdict.verdict === "disconnect" ? resultOf(pluginFailed) : resultOf(ruling.verdict);
       case "claim":
@@ -221,11 +222,17 @@ function readRecipient(recipient: QueuedRecipient): AttemptRecipient | undefined
 }
 
 /** Removed, held or changed: if it is still there, it is read anew. */
+/** Whether nobody else was even asked: a password file that is missing, no descriptors left. That is ours to mend. */
+const isOurs = ({ outcome, reason }: Result): boolean => outcome === "deferred" && reason === "local";
+const allOurs = ({ results }: Answer): boolean => results.length > 0 && results.every(isOurs);
+
 const changed: Made = { kind: "void", lookAgainAfter: 1000 };
 /** If it could not even be held. */
 const damaged: Made = { kind: "void", lookAgainAfter: 60_000 };
 
 const pluginFailed = deferOf(replies.pluginFailed);
+/** The plugin that was to say the way could not: nobody's mail is given up for that. */
+const routeFailed: Result = { ...resultOf(pluginFailed), reason: "local" };
 const notAddress: Result = { outcome: "failed", status: "5.1.3", reply: "5.1.3 This is not an address" };
 const unreadable: Result = {
   outcome: "deferred",

@@ -39,12 +39,17 @@ export interface ReportsOptions {
    * @throws {Error} when it was refused: it is kept as it is then.
    */
   submitBounce(bounce: Bounce): Promise<unknown>;
-  /** The transport of a report that submission refused; absent, or where it is `undefined`: `smtp`. */
-  readonly viaOf?: (address: string) => string | undefined | Promise<string | undefined>;
+  /**
+   * The transport of a report that submission refused; absent, or where it is `undefined`: `smtp`; `null`: there is no such
+   * mailbox. @throws {Error} when that can't be told now.
+   */
+  readonly viaOf?: (address: string) => Via | Promise<Via>;
   readonly texts?: DsnTexts;
   /** Fills the array with random octets. */
   readonly random?: (octets: Uint8Array<ArrayBuffer>) => void;
 }
+
+type Via = string | undefined | null;
 
 /** A recipient and what there is to report of it. */
 export interface Reported extends Omit<DsnRecipient, "address" | "orcpt"> {
@@ -120,7 +125,8 @@ export class Reports {
       ? { part: "message" as const, octets: whole }
       : head && { part: "headers" as const, octets: headerOctets(head) };
     const content = this.#write(kind, envelope, wanted, original);
-    await this.#keep({ recipients: [envelope.sender], content, utf8: envelope.utf8, about: envelope.id });
+    const bounce = { recipients: [envelope.sender], content, utf8: envelope.utf8, about: envelope.id };
+    if (await this.#keep(bounce) === "dropped") return;
     this.options.log.info("sender told", {
       id: envelope.id,
       to: envelope.sender,
@@ -182,17 +188,23 @@ export class Reports {
     }
   }
 
-  /** Nothing refuses a report for good: what no plugin lets pass is queued as it is. */
-  async #keep(bounce: Bounce): Promise<void> {
+  /** Nothing refuses a report for good: what no plugin lets pass is queued as it is, if there is a mailbox for it. */
+  async #keep(bounce: Bounce): Promise<"kept" | "dropped"> {
     const { log, ids, spool, clock, viaOf } = this.options;
     try {
       await this.options.submitBounce(bounce);
     } catch (error) {
-      log.warning("report refused, queued as it is", { id: bounce.about, error: String(error) });
       const recipients: QueuedRecipient[] = [];
       for (const address of bounce.recipients) {
-        recipients.push({ address, original: address, via: await viaOf?.(address) ?? smtpTransport });
+        const via = await viaOf?.(address);
+        if (via !== null) recipients.push({ address, original: address, via: via ?? smtpTransport });
       }
+      const about = { id: bounce.about, to: bounce.recipients, error: String(error) };
+      if (recipients.length === 0) {
+        log.warning("undeliverable report dropped", about);
+        return "dropped";
+      }
+      log.warning("report refused, queued as it is", about);
       await spool.keep({
         id: ids.message(),
         received: clock.now(),
@@ -203,6 +215,7 @@ export class Reports {
         recipients,
       }, memoryContent(bounce.content));
     }
+    return "kept";
   }
 
   /** A report that can't be delivered reports to nobody. */

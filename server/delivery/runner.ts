@@ -295,6 +295,7 @@ export class Runner {
     if (moved.length > 0) await this.#recorder.record(moved);
     if (candidates.length === 0) return moved.length;
     const plugins = this.#options.plugins();
+    round.parts++; // until the last of them is settled, so that one report tells of all who are refused
     try {
       const { jobs, refused } = await this.#attempts.plan(round, queued, candidates, plugins.chain);
       for (const job of jobs) this.#queue(job, plugins.chain);
@@ -306,6 +307,7 @@ export class Runner {
         });
       }
     } finally {
+      round.parts--; // never the last: the reading is one, too
       plugins.release();
       this.wake();
     }

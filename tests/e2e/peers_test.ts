@@ -76,13 +76,13 @@ Deno.test("O01 O02 O03 O04 smtp-sink's faults: delivered, deferred or bounced, a
   for (const { subject, i } of failed) {
     const report = reports.find(({ returned }) => returned.includes(`Subject: ${subject}\n`));
     ok(report, `no report on "${subject}"`);
-    checkReport(report, `bob@peer${i}.test`, sinks[i]!.port);
+    checkReport(report, `bob@peer${i}.test`);
   }
   equal(await server.stop(), 0);
 });
 
 /** A report as RFC 3464 wants it, on one recipient who was refused with smtp-sink's words. */
-function checkReport(report: Report, recipient: string, port: number): void {
+function checkReport(report: Report, recipient: string): void {
   deepEqual(report.defects, []);
   deepEqual([report.type, report.reportType], ["multipart/report", "delivery-status"]);
   deepEqual(report.parts, ["text/plain", "message/delivery-status", "text/rfc822-headers"]);
@@ -99,7 +99,7 @@ function checkReport(report: Report, recipient: string, port: number): void {
     "final-recipient": `rfc822; ${recipient}`,
     "action": "failed",
     "status": "5.3.0",
-    "remote-mta": `dns; [127.0.0.1]:${port}`,
+    "remote-mta": "dns; [127.0.0.1]",
   });
   match(said!, /^smtp; 500 5\.3\.0 Error: command failed$/);
   ok(when);

@@ -48,7 +48,10 @@ Deno.test("swaks pipelines a refused recipient among others", async () => {
   const { code, stdout } = await swaks(host, "lmtp", to, "--pipeline");
   match(stdout, /550 5\.7\.1 /);
   equal(code, 0, stdout);
-  for (const user of ["one", "two"]) equal((await host.messages(user)).length, 1);
+  for (const user of ["one", "two"]) {
+    await host.server.logged("delivered", ({ to }) => to === `${user}@example.test`);
+    equal((await host.messages(user)).length, 1);
+  }
 });
 
 Deno.test("swaks with a wrong password is refused", async (t) => {
