@@ -70,7 +70,7 @@ export async function backlog(folder: string, { quick }: Extent): Promise<Part[]
     async ([empty]) =>
       await withPeers([opened(own)], async ([full]) => {
         const pids = [empty!.pid, full!.pid];
-        await new Promise((resolve) => setTimeout(resolve, 3000)); // what follows a start, and rests then
+        await new Promise((resolve) => setTimeout(resolve, quick ? 3000 : 10_000)); // what follows a start
         const used = () => Promise.all(pids.map(cpuSeconds));
         const before = await used();
         await new Promise((resolve) => setTimeout(resolve, seconds * 1000));

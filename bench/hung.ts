@@ -141,12 +141,12 @@ export async function hung(folder: string, { quick, rounds }: Extent): Promise<P
   ];
   try {
     return await withPeers(starts, async ([well, ill]) => {
-      for (const peer of [well!, ill!]) await round(peer, times, quick ? 2 : 4);
+      for (const peer of [well!, ill!]) await round(peer, times, quick ? 2 : 3);
       const [without, having]: [number[], number[]] = [[], []];
       const middles: [number[], number[]] = [[], []];
       for (let i = 0; i < rounds; i++) {
         for (const [which, peer] of [well!, ill!].entries()) {
-          const took = await round(peer, times, quick ? 2 : 4);
+          const took = await round(peer, times, quick ? 2 : 3);
           (which === 0 ? without : having).push(percentile(took, 0.99));
           middles[which]!.push(percentile(took, 0.5));
         }

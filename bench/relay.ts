@@ -94,9 +94,9 @@ export async function relay(folder: string, { quick, rounds }: Extent): Promise<
       const [mine] = peers;
       const portion = quick ? 4 : 1;
       await warmUp(peers.slice(1), 300 / portion);
-      await warmUp([mine!], 8000 / portion);
+      await warmUp([mine!], 6000 / portion);
       const messages = (peer: Peer) =>
-        (peer === mine ? 8000 : peer.name === "Postfix" ? 1000 : 600) / portion;
+        (peer === mine ? 6000 : peer.name === "Postfix" ? 1000 : 600) / portion;
       const measured = await inTurn(peers, rounds, shape, messages);
       const [ours, postfix] = measured as [Measured, Measured];
       const syncs = await syncsOf(peers, folder);
@@ -121,10 +121,10 @@ export async function spool(folder: string, { quick, rounds }: Extent): Promise<
     await warmUp([sink], 2000);
     // Three failed connections send the destination to sleep; what comes then only waits.
     await run(mine, { ...shape, messages: 20 });
-    await warmUp([mine], quick ? 3000 : 8000);
+    await warmUp([mine], quick ? 2000 : 5000);
     const done: Part[] = [];
     for (const connections of ["one each", "kept"] as const) {
-      const messages = (connections === "kept" ? 12_000 : 8000) / (quick ? 4 : 1);
+      const messages = (connections === "kept" ? 10_000 : 5000) / (quick ? 4 : 1);
       const measured = await inTurn(peers, rounds, { ...shape, connections, messages });
       const [ours, other] = measured as [Measured, Measured];
       const ratio = report.ratios(ours, other, "accepted");
