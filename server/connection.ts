@@ -60,6 +60,8 @@ export interface ConnectionOptions {
 
 /** Replies that gather before they are written all the same (CASES P03). */
 const outputLimit = 16_384;
+/** When somebody thinks so long, in milliseconds, it is looked whether the client is still there. */
+const longThought = 1_000;
 /** How long a client may take to read our last words. */
 const lastWords = 5_000;
 /** How long a transaction may wait for its client while the server goes down: then it still hears why (CASES Q07). */
@@ -321,8 +323,9 @@ class Connection {
     this.#deadline = Infinity;
     const answer = question.about === "message" ? this.#message() : this.#phases.answer(question);
     if (answer instanceof Promise) {
-      this.#readAhead();
-      return answer.then((late) => this.#smtp.answer(late));
+      // Most answers come at once, and a read that is begun for nothing costs more than they do.
+      const cancel = this.#options.clock.after(longThought, () => this.#readAhead());
+      return answer.then((late) => this.#smtp.answer(late)).finally(cancel);
     }
     this.#smtp.answer(answer);
     return undefined;
