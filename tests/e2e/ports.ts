@@ -45,3 +45,26 @@ export async function end(child: Deno.ChildProcess): Promise<void> {
   }
   await child.status;
 }
+
+/**
+ * Whether this process, itself, listens on a port. Connecting would not tell: a port given up is soon another's, as tests run
+ * beside each other.
+ */
+export async function isListening(pid: number, port: number): Promise<boolean> {
+  const sockets = new Set<string>();
+  for await (const { name } of Deno.readDir(`/proc/${pid}/fd`)) {
+    try {
+      sockets.add(await Deno.readLink(`/proc/${pid}/fd/${name}`));
+    } catch {
+      // Closed since.
+    }
+  }
+  const tables = await Promise.all(
+    ["tcp", "tcp6"].map((name) => Deno.readTextFile(`/proc/${pid}/net/${name}`)),
+  );
+  return tables.join("").split("\n").some((line) => {
+    const [, local, , state, , , , , , inode] = line.trim().split(/ +/);
+    const listens = state === "0A" && local?.endsWith(`:${port.toString(16).toUpperCase().padStart(4, "0")}`);
+    return listens && sockets.has(`socket:[${inode}]`);
+  });
+}
