@@ -191,8 +191,13 @@ export interface Editable extends Incoming {
   replaceHeader(name: string, value: string): void;
   /** Puts a field before the `index`th (0: on top); an index past the end appends. */
   insertHeader(index: number, name: string, value: string): void;
-  /** Replaces all that follows the header; resolves when it is read to its end. Line ends must be CRLF. */
-  replaceBody(content: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void>;
+  /**
+   * Replaces all that follows the header; resolves when it is read to its end. Line ends of a text become CRLF, those of octets must be.
+   * @throws {TypeError} on octets with a CR or LF alone.
+   */
+  replaceBody(
+    content: string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array<ArrayBuffer>>,
+  ): Promise<void>;
 }
 
 /** What a client offered to log in with. */

@@ -175,7 +175,7 @@ export class EditableMessage {
   }
 
   /** For the views. The body is replaced when all of the new one is there, or not at all. */
-  async replaceBody(turn: Turn, stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void> {
+  async replaceBody(turn: Turn, given: NewBody): Promise<void> {
     checkTurn(turn);
     if (this.#replacing) {
       throw new TypeError("The body is being replaced already: await the first replaceBody().");
@@ -186,7 +186,7 @@ export class EditableMessage {
     try {
       await body.write(headerAlone(this.#content.head, this.received));
       let afterCr = false;
-      for await (const piece of stream) {
+      for await (const piece of piecesOf(given)) {
         checkTurn(turn);
         afterCr = checkLineEnds(piece, afterCr);
         await body.write(piece);
@@ -204,6 +204,14 @@ export class EditableMessage {
       this.#replacing = false;
     }
   }
+}
+
+type NewBody = Parameters<Editable["replaceBody"]>[0];
+
+/** A text is written by people, who mean its line ends as ends of lines; octets are what they are. */
+function piecesOf(given: NewBody): Iterable<Uint8Array> | AsyncIterable<Uint8Array> {
+  if (typeof given === "string") return [new TextEncoder().encode(given.replaceAll(/\r\n|\r|\n/g, "\r\n"))];
+  return given instanceof Uint8Array ? [given] : given;
 }
 
 interface Turn {
@@ -299,7 +307,7 @@ class EditableView implements Editable {
     this.#edit("removeHeader", name, (header) => void header.remove(name));
   }
 
-  replaceBody(content: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void> {
+  replaceBody(content: NewBody): Promise<void> {
     return this.#message.replaceBody(this.#turn, content);
   }
 

@@ -1,9 +1,8 @@
 /** A client of a test server: speaks over a channel in memory, one command or a few raw octets at a time. */
 import type { MemoryClient } from "../channel/memory.ts";
 import { DotStuffer } from "../smtp/data.ts";
-
-/** What a message can be given as. Text and lines are UTF-8, and their line ends become CRLF. */
-export type TestContent = string | Uint8Array | readonly string[];
+import { turn } from "./clock.ts";
+import { octetsOf, type TestContent } from "./mail.ts";
 
 /** A server's reply. */
 export interface TestReply {
@@ -37,12 +36,15 @@ export class TestClient {
   /** Resolves when the server is done with this connection: it is closed, and reported as such. */
   readonly closed: Promise<void>;
   readonly #end: MemoryClient;
+  readonly #cut: number;
+  #said = 0;
   #greeted = false;
 
   /** For `server.connect()`. */
-  constructor(end: MemoryClient, closed: Promise<void>) {
+  constructor(end: MemoryClient, closed: Promise<void>, cut: number = Infinity) {
     this.#end = end;
     this.closed = closed;
+    this.#cut = cut;
   }
 
   /** Whether TLS is running. */
@@ -50,9 +52,24 @@ export class TestClient {
     return this.#end.tls !== undefined;
   }
 
+  /** Whether it went in the middle of what it had to say, as `cut` wants it. */
+  get isCut(): boolean {
+    return this.#said >= this.#cut;
+  }
+
   /** Sends octets, or text as UTF-8, just as they are; each argument arrives as a segment of its own. */
   async send(...segments: readonly (string | Uint8Array)[]): Promise<void> {
-    for (const segment of segments) await this.#end.write(segment);
+    for (const segment of segments) {
+      const bytes = typeof segment === "string" ? new TextEncoder().encode(segment) : segment;
+      const left = this.#cut - this.#said;
+      this.#said += bytes.length;
+      if (bytes.length < left) await this.#end.write(bytes);
+      else {
+        await this.#end.write(bytes.subarray(0, left));
+        await turn(); // it arrives; a reset would throw it away
+        this.abort();
+      }
+    }
   }
 
   /** The next reply, the greeting being the first. @throws {Error} when the server has closed instead. */
@@ -86,7 +103,7 @@ export class TestClient {
   /** What follows the reply to DATA: the content, dot-stuffed, and the final dot; reads one reply. */
   async content(content: TestContent): Promise<TestReply> {
     const stuffer = new DotStuffer();
-    await this.send(stuffer.encode(octetsOf(content)).slice(), stuffer.finish());
+    await this.send(stuffer.encode(await octetsOf(content)).slice(), stuffer.finish());
     return await this.reply();
   }
 
@@ -122,13 +139,6 @@ export class TestClient {
   abort(): void {
     this.#end.abort();
   }
-}
-
-/** Content as octets. */
-export function octetsOf(content: TestContent): Uint8Array {
-  if (content instanceof Uint8Array) return content;
-  const text = typeof content === "string" ? content : content.map((line) => `${line}\r\n`).join("");
-  return new TextEncoder().encode(text);
 }
 
 function parseReply(wire: string): TestReply {

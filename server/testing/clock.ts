@@ -1,4 +1,5 @@
 /** A clock that stands still until a test moves it. */
+import { setImmediate } from "node:timers";
 import type { Clock } from "../clock.ts";
 import { type Duration, readDuration } from "../options.ts";
 
@@ -120,7 +121,10 @@ export class FakeClock implements Clock {
   }
 }
 
-/** One turn of the event loop: every promise that can settle without I/O has settled when it resolves. */
+/**
+ * One turn of the event loop: every promise that can settle without I/O has settled when it resolves. (A timer of 0 ms would do,
+ * too, but takes two of them: most of what a message through a test server would cost.)
+ */
 export function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
+  return new Promise((resolve) => setImmediate(resolve));
 }

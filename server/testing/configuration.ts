@@ -66,7 +66,7 @@ export interface TestServerOptions {
   readonly smtp?: SmtpAnswer;
   /** What there is in the DNS. */
   readonly dns?: Readonly<Record<string, FakeName>>;
-  /** The folder for plugins that ask for `host.state`; without it, asking throws. */
+  /** The folder for plugins that ask for `host.state`; default: one of its own, made when first asked for, gone with the server. */
   readonly state?: string;
 }
 

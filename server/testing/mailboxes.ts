@@ -1,9 +1,10 @@
 /** Mailboxes that keep mail in memory, so that a test of a plugin needs no Maildir. */
 import { accept, delivered, type Message, type Outcome, type Plugin, type Target } from "../plugin.ts";
+import { type ReadMail, readMail } from "./mail.ts";
 import { mailboxKey, makeAddress, parseAddress, parseDomain } from "../smtp/address.ts";
 
 /** One delivered copy. */
-export interface DeliveredMail {
+export interface DeliveredMail extends ReadMail {
   /** The message's queue id. */
   readonly id: string;
   /** The envelope sender, `""` for bounces. */
@@ -12,10 +13,6 @@ export interface DeliveredMail {
   readonly to: string;
   /** The recipient as the client gave it: an alias, perhaps. */
   readonly original: string;
-  /** The message as it was delivered, read as UTF-8; line ends are CRLF. */
-  readonly content: string;
-  /** The same as octets. */
-  readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
 /** What {@linkcode mailboxes} can do besides. */
@@ -62,14 +59,7 @@ export class Mailboxes {
           if (outcome.verdict !== "delivered") return outcome;
           const bytes = await message.bytes(Infinity);
           const { sender: from, original } = to;
-          keep({
-            id: message.id,
-            from,
-            to: to.address,
-            original,
-            content: new TextDecoder().decode(bytes),
-            bytes,
-          });
+          keep({ id: message.id, from, to: to.address, original, ...readMail(bytes) });
           return outcome;
         };
         const via = host.transport("mailboxes", async (message, [to], { signal }) => {

@@ -28,7 +28,7 @@
  *
  * @module
  */
-export { TestClient, type TestContent, type TestReply } from "./client.ts";
+export { TestClient, type TestReply } from "./client.ts";
 export { FakeClock } from "./clock.ts";
 export { runDialog } from "./dialog.ts";
 export { type FakeDns, fakeDns, type FakeName } from "./dns.ts";
@@ -37,7 +37,11 @@ export { type LogEntry, type MemoryLog, memoryLog } from "./log.ts";
 export { type DeliveredMail, Mailboxes, mailboxes, type MailboxesOptions } from "./mailboxes.ts";
 export type { OutgoingMail, SmtpAnswer, SmtpSays } from "./outgoing.ts";
 export type { Disk, QueuedFor, QueuedMail } from "./queue.ts";
-export type { ConnectOptions, Refused, Sent, SentBase, TestMail } from "./send.ts";
+export type { Said } from "./hearing.ts";
+export { logins } from "./logins.ts";
+export type { ReadMail, TestContent } from "./mail.ts";
+export type { ConnectOptions, CutMail, CutSent, Lost, Refused, Sent, SentBase, TestMail } from "./send.ts";
+export type { StoresAre } from "./stores.ts";
 export { memoryStore, type Stores } from "../store.ts";
 export { type InUse, TestServer, testServer } from "./server.ts";
 export type { TestEntry, TestPlugin, TestServerOptions, UsedPlugin } from "./configuration.ts";

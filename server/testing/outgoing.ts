@@ -1,19 +1,16 @@
 /** The hosts out there, played by a test: what leaves by the built-in transport `smtp` comes here. */
 import { type Answer, type Attempt, type Courier, type Result, resultOf } from "../delivery/attempt.ts";
+import { type ReadMail, readMail } from "./mail.ts";
 import { delivered, type Hop, type Outcome } from "../plugin.ts";
 
 /** A message on its way out by `smtp`: one attempt, for recipients of one domain. */
-export interface OutgoingMail {
+export interface OutgoingMail extends ReadMail {
   /** The message's queue id. */
   readonly id: string;
   /** The envelope sender, `""` for bounces. */
   readonly from: string;
   /** The recipients; in `server.sent` those who got it. */
   readonly to: readonly string[];
-  /** The message, read as UTF-8; line ends are CRLF. */
-  readonly content: string;
-  /** The same as octets. */
-  readonly bytes: Uint8Array<ArrayBuffer>;
   /** How often it was tried, this time included: 1 for the first. */
   readonly attempt: number;
   /** Where to, if a plugin's `route` said so. */
@@ -51,8 +48,7 @@ export function fakeCourier(answer: () => SmtpAnswer, sent: (mail: OutgoingMail)
     async deliver({ envelope, message, recipients, attempt, hops, stopping }: Attempt): Promise<Answer> {
       const bytes = await message.bytes(Infinity);
       const to = recipients.map(({ address }) => address);
-      const content = new TextDecoder().decode(bytes);
-      const mail = { id: envelope.id, from: envelope.sender, to, content, bytes, attempt, hops };
+      const mail = { id: envelope.id, from: envelope.sender, to, attempt, hops, ...readMail(bytes) };
       const said = await Promise.race([answer()(mail), aborted(stopping)]);
       if (said === "unreachable") return { results: to.map(() => noConnection), contact: "unreachable" };
       const outcomes: readonly (Outcome | undefined)[] = said === undefined

@@ -11,12 +11,21 @@ import { TestClient } from "./client.ts";
 import { FakeClock, turn } from "./clock.ts";
 import { defaultHostname, loadTest, type TestPlugin, type TestServerOptions } from "./configuration.ts";
 import { type FakeDns, fakeDns } from "./dns.ts";
+import { Heard, Hearing } from "./hearing.ts";
 import { countingIds } from "./ids.ts";
 import { type MemoryLog, memoryLog } from "./log.ts";
 import type { DeliveredMail } from "./mailboxes.ts";
 import type { OutgoingMail, SmtpAnswer } from "./outgoing.ts";
 import { type Disk, type QueuedMail, TestQueue } from "./queue.ts";
-import { type ConnectOptions, converse, type Sent, type TestMail } from "./send.ts";
+import {
+  type ConnectOptions,
+  converse,
+  type CutMail,
+  type CutSent,
+  type Sent,
+  type TestMail,
+} from "./send.ts";
+import { FaultyStores, type StoresAre } from "./stores.ts";
 
 /** What a server holds at this moment; all zero when no client is there. */
 export interface InUse {
@@ -85,6 +94,9 @@ export class TestServer implements AsyncDisposable {
    * queue nor those over 256 KiB while they arrive.
    */
   room: "enough" | "none" | "runs-out" = "enough";
+  readonly #hearing = new Hearing();
+  readonly #stores: FaultyStores = new FaultyStores(memoryStore(this.clock));
+  #ownState: string | undefined;
   readonly #disk: MemoryDisk;
   readonly #options: TestServerOptions;
   readonly #services: HostServices;
@@ -102,9 +114,10 @@ export class TestServer implements AsyncDisposable {
     this.dns = fakeDns(options.dns);
     this.smtp = options.smtp ?? (() => {});
     const ids = countingIds();
+    const log = this.#hearing.through(this.log);
     this.#queue = new TestQueue({
       clock: this.clock,
-      log: this.log,
+      log,
       ids,
       hostname: options.hostname ?? defaultHostname,
       sessions: () => this.#sessions,
@@ -118,21 +131,22 @@ export class TestServer implements AsyncDisposable {
       const fault = operation === "write" || operation === "openNew" ? spool.fault() : undefined;
       if (fault) throw fault;
     };
+    const state = () =>
+      options.state ?? (this.#ownState ??= Deno.makeTempDirSync({ prefix: "postrider-test-" }));
     this.#services = {
       clock: this.clock,
       log: this.log,
-      store: memoryStore(this.clock),
+      store: this.#stores,
       cache: memoryStore(this.clock),
       dns: this.dns,
       get state(): string {
-        if (options.state !== undefined) return options.state;
-        throw new Error("this server has no state directory: give testServer one by `state`");
+        return state();
       },
       submit: (mail) => this.#queue.track(this.#sessions.submit(mail)),
     };
     this.#sessions = new Sessions({
       clock: this.clock,
-      log: this.log,
+      log,
       ids,
       newBody: (id) => store.create(id),
       noRoom: () => this.room === "none" ? replies.noRoom : undefined,
@@ -161,6 +175,7 @@ export class TestServer implements AsyncDisposable {
       services: this.#services,
       keep: (mail) => (this.delivered as DeliveredMail[]).push(mail),
     });
+    for (const instance of generation.instances) this.#hearing.listen(instance);
     this.#sessions.use(settings, generation);
     const { retry: schedule, giveUpAfter, delayNoticeAfter, concurrency } = settings.outbound;
     this.#queue.use({ policy: { schedule, giveUpAfter, delayNoticeAfter }, concurrency });
@@ -192,27 +207,51 @@ export class TestServer implements AsyncDisposable {
     this.#queue.spool.disk = disk;
   }
 
+  /**
+   * How `host.store` behaves. `fail`: it rejects, as when its disk is broken; `hang`: it answers nothing before this is set again, so
+   * that whoever asks runs into its time-out.
+   */
+  get stores(): StoresAre {
+    return this.#stores.are;
+  }
+
+  /** See the getter. */
+  set stores(are: StoresAre) {
+    this.#stores.are = are;
+  }
+
   /** Connects a client; its greeting is the first reply. */
   connect(how: ConnectOptions = {}): TestClient {
+    return this.#connect(how, new Heard());
+  }
+
+  #connect(how: ConnectOptions & { readonly cut?: number }, heard: Heard): TestClient {
     const { role = "mx", protocol = "smtp", auth = role === "submission", allowPlain = false } = how;
     const { client, server } = memoryChannel({
       remote: { address: how.ip ?? "192.0.2.1", port: how.port ?? 40_000 },
       local: { port: protocol === "lmtp" ? 24 : role === "mx" ? 25 : 587 },
       tls: how.tls ?? "starttls",
     });
-    const over = this.#sessions.serve(server, { role, protocol, auth, allowPlain });
-    const connected = new TestClient(client, over);
+    const traits = { role, protocol, auth, allowPlain };
+    const over = this.#hearing.during(heard, () => this.#sessions.serve(server, traits));
+    const connected = new TestClient(client, over, how.cut);
     this.#open.add(connected);
     over.finally(() => this.#open.delete(connected));
     return connected;
   }
 
+  /** Sends a part of a message, and is gone. */
+  send(mail: CutMail): Promise<CutSent>;
   /** Sends a message through the whole chain, over a connection of its own. */
-  async send(mail: TestMail): Promise<Sent> {
+  send(mail: TestMail): Promise<Sent>;
+  async send(mail: TestMail | CutMail): Promise<CutSent> {
     const secure = mail.user ? { role: "submission", tls: "implicit" } as const : {};
-    const client = this.connect({ ...secure, ...mail });
+    const heard = new Heard();
+    const client = this.#connect({ ...secure, ...mail }, heard);
     try {
-      return await converse(client, mail);
+      const conversed = await converse(client, mail);
+      const { said, refusedBy: by } = heard;
+      return conversed.outcome === "refused" ? { ...conversed, said, by } : { ...conversed, said };
     } finally {
       client.close();
       await client.closed;
@@ -252,7 +291,9 @@ export class TestServer implements AsyncDisposable {
     for (const client of open) client.abort();
     await Promise.all(open.map((client) => client.closed));
     await this.#queue.stop();
+    this.stores = "work";
     await this.#sessions.close();
+    if (this.#ownState !== undefined) await Deno.remove(this.#ownState, { recursive: true });
   }
 }
 

@@ -206,6 +206,16 @@ for (const [it, content, out] of headers) {
   });
 }
 
+Deno.test("message: replaceBody takes a text, whose line ends become CRLF, and octets, whose line ends must be", async () => {
+  const mail = message();
+  const { view } = mail.editing("p");
+  await view.replaceBody("one\ntwo\r\nthree\rfour\n");
+  equal(await read(view), "A: 1\r\nSubject: hello\r\n\r\none\r\ntwo\r\nthree\r\nfour\r\n");
+  await view.replaceBody(bytes("octets\r\n"));
+  equal(await read(view), "A: 1\r\nSubject: hello\r\n\r\noctets\r\n");
+  await rejects(view.replaceBody(bytes("alone\n")), TypeError);
+});
+
 Deno.test("message: replaceBody keeps the edits made before, and the spool's edits fit its content", async () => {
   const mail = message();
   const { view } = mail.editing("p");
