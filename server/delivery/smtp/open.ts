@@ -1,5 +1,4 @@
 /** Opens sessions: connects, with or without TLS as policy and experience say, and gets up to where a message can be sent. */
-import type { SecureContext } from "node:tls";
 import type { Clock } from "../../clock.ts";
 import type { Log } from "../../log.ts";
 import { printable } from "../../smtp/client_reply.ts";
@@ -14,7 +13,7 @@ import { Reach } from "./reach.ts";
 import { Recent } from "./recent.ts";
 import { deferralOf, deferred, type Peer, type SmtpDeferred } from "./result.ts";
 import { SmtpSession } from "./session.ts";
-import { ClientTls } from "./tls.ts";
+import { ClientTls, type Trust } from "./tls.ts";
 
 /** What opening needs. */
 export interface OpenHow {
@@ -22,7 +21,7 @@ export interface OpenHow {
   readonly clock: Clock;
   readonly log: Log;
   readonly dial: Dial;
-  readonly trust?: SecureContext;
+  readonly trust?: Trust;
 }
 
 /** Where to. */
@@ -147,7 +146,11 @@ export class Opener {
     if (policy === "none") return { tls: undefined, learnt: undefined };
     const learnt = policy === "opportunistic" ? this.#learnt.get(`${address} ${port}`) : undefined;
     if (learnt !== undefined) return { tls: undefined, learnt };
-    const tls = new ClientTls(host.host, policy !== "opportunistic", this.#how.trust);
+    const tls = new ClientTls(
+      host.host,
+      { by: policy === "opportunistic" ? "nobody" : "authorities" },
+      this.#how.trust,
+    );
     return { tls, learnt: undefined };
   }
 

@@ -11,7 +11,7 @@
  *
  * At most five addresses and two sessions a message (CASES O02).
  */
-import type { SecureContext } from "node:tls";
+import type { Trust } from "./tls.ts";
 import type { Clock } from "../../clock.ts";
 import type { Outbound } from "../../config/outbound.ts";
 import type { Query } from "../../dns.ts";
@@ -54,7 +54,7 @@ export interface SmtpHow {
   readonly clock: Clock;
   readonly log: Log;
   /** Trusts other authorities than the runtime's: see `trusting` in `tls.ts`. */
-  readonly trust?: SecureContext;
+  readonly trust?: Trust;
   /** At least 0 and less than 1; default `Math.random`. */
   readonly random?: () => number;
   /** Opens connections; default: by the machine's network. */

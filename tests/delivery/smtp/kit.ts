@@ -6,7 +6,7 @@ import { FakeClock } from "../../../server/testing/clock.ts";
 import type { SmtpJob, SmtpResult } from "../../../server/delivery/smtp/transport.ts";
 import { openSmtpDelivery, type SmtpDelivery } from "../../../server/delivery/smtp/transport.ts";
 import type { Dial } from "../../../server/delivery/smtp/dial.ts";
-import { trusting } from "../../../server/delivery/smtp/tls.ts";
+import { type Trust, trusting } from "../../../server/delivery/smtp/tls.ts";
 import { type Line, recordingLog, testCertificate } from "../../channel/fixtures.ts";
 
 export const content = "Subject: x\r\n\r\n.hello\r\n";
@@ -26,8 +26,8 @@ export interface SenderHow {
   /** `outbound:`, as it is written. */
   readonly config: Record<string, unknown>;
   readonly names?: Record<string, FakeName>;
-  /** Trusts the test certificate of `mx.example.test`. */
-  readonly trust?: boolean;
+  /** Trusts the test certificate of `mx.example.test`; or these authorities. */
+  readonly trust?: boolean | Trust;
   readonly dial?: Dial;
 }
 
@@ -42,7 +42,7 @@ export function sender({ config, names = {}, trust = false, dial }: SenderHow): 
     clock,
     log: recordingLog(log),
     random: () => 0.5,
-    ...(trust && { trust: trusting(readFileSync(testCertificate("mx.example.test").cert, "utf8")) }),
+    ...(trust !== false && { trust: trust === true ? testTrust() : trust }),
     ...(dial && { dial }),
   });
   return {
@@ -82,4 +82,8 @@ export function short(results: readonly SmtpResult[]): string[] {
       : "";
     return `${result.outcome} ${result.status}${more}`;
   });
+}
+
+function testTrust(): Trust {
+  return trusting(readFileSync(testCertificate("mx.example.test").cert, "utf8"));
 }

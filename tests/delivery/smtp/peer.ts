@@ -3,6 +3,12 @@ import { createServer as createTcpServer, type Server, type Socket } from "node:
 import { createServer as createTlsServer, type Server as TlsServer } from "node:tls";
 import { testCertificate } from "../../channel/fixtures.ts";
 
+/** A key pair of `../../channel/certs`, or files of one. */
+export type PeerCertificate = "mx.example.test" | "other.example.test" | {
+  readonly cert: string;
+  readonly key: string;
+};
+
 /** How one connection is served. */
 export interface Behaviour {
   /** `""`: none. Default: `220 peer`. */
@@ -13,7 +19,7 @@ export interface Behaviour {
   readonly reply?: (command: string) => string | undefined;
   /** TLS, with this certificate, by STARTTLS; `implicit` from the first byte on. */
   readonly tls?: {
-    readonly certificate: "mx.example.test" | "other.example.test";
+    readonly certificate: PeerCertificate;
     readonly implicit?: boolean;
     /** Stands behind the 220 of STARTTLS, in the clear: someone on the way put it there. */
     readonly injected?: string;
@@ -119,8 +125,8 @@ export async function startPeer(
   return peer;
 }
 
-function tlsServer(certificate: "mx.example.test" | "other.example.test"): TlsServer {
-  const { cert, key } = testCertificate(certificate);
+function tlsServer(certificate: PeerCertificate): TlsServer {
+  const { cert, key } = typeof certificate === "string" ? testCertificate(certificate) : certificate;
   return createTlsServer({ cert: Deno.readTextFileSync(cert), key: Deno.readTextFileSync(key) });
 }
 

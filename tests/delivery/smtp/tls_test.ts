@@ -4,6 +4,7 @@ import type { DialHow } from "../../../server/delivery/smtp/dial.ts";
 import { dial } from "../../../server/delivery/smtp/dial.ts";
 import { trusting } from "../../../server/delivery/smtp/tls.ts";
 import { sender, short } from "./kit.ts";
+import { fileOf } from "./certs/files.ts";
 import { startPeer, type TestPeer } from "./peer.ts";
 
 const mx = { certificate: "mx.example.test" } as const;
@@ -189,4 +190,32 @@ Deno.test("a handshake that stalls is left after two minutes", async () => {
 Deno.test("authorities that can't be read are refused", () => {
   throws(() => trusting("garbage"), /no certificate/);
   throws(() => trusting("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"));
+});
+
+Deno.test("required: a forged certificate of version 1, which the runtime takes for good, is not", async () => {
+  const trust = trusting(Deno.readTextFileSync(fileOf("authority.pem")));
+  const good = { cert: fileOf("server.chain.pem"), key: fileOf("server.key") };
+  const forged = { cert: fileOf("forged-v1.pem"), key: fileOf("forged-v1.key") };
+  for (const [certificate, result] of [[good, "delivered"], [forged, "deferred 4.7.5 tls down"]] as const) {
+    await using peer = await startPeer({ tls: { certificate } });
+    await using us = sender({ ...byMx(peer, "required"), trust });
+    deepEqual(short(await us.send("b@example.org")), [result]);
+    await using easy = sender({ ...byMx(peer), trust });
+    const [one] = await easy.send("b@example.org");
+    equal(one?.outcome === "delivered" && one.verified, certificate === good);
+  }
+});
+
+Deno.test("required: a session resumed is verified, and not because the one before it wasn't asked", async () => {
+  await using peer = await startPeer({
+    tls: { certificate: { cert: fileOf("forged-v1.pem"), key: fileOf("forged-v1.key") } },
+  });
+  const trust = trusting(Deno.readTextFileSync(fileOf("authority.pem")));
+  for (let n = 0; n < 3; n++) {
+    await using easy = sender({ ...byMx(peer), trust });
+    const [one] = await easy.send("b@example.org");
+    equal(one?.outcome === "delivered" && one.verified, false);
+    await using us = sender({ ...byMx(peer, "required"), trust });
+    deepEqual(short(await us.send("b@example.org")), ["deferred 4.7.5 tls down"]);
+  }
 });
