@@ -2,7 +2,7 @@
  * A generation: the plugins of one configuration, set up, in their order. A reload builds the next one whole and swaps;
  * sessions stay with theirs, and it is disposed of when the last of them is over.
  */
-import type { Credentials, Deliver, Hooks, Json, Session } from "./plugin.ts";
+import type { Credentials, Deliver, Hooks, Json, RelayRoute, Session } from "./plugin.ts";
 
 /** Every hook, roughly in the order in which they are asked. */
 export const hookNames = Object.keys(
@@ -46,8 +46,18 @@ export interface Instance {
   readonly observe: boolean;
 }
 
-/** A transport that some instance registered. */
-export interface RegisteredTransport {
+/** A transport that some instance registered: one that delivers itself, or one that says where the server is to. */
+export type RegisteredTransport = DeliveringTransport | RelayTransport;
+
+/** A transport that the server's own client carries. */
+export interface RelayTransport {
+  readonly name: string;
+  readonly by: Instance;
+  readonly route: RelayRoute;
+}
+
+/** A transport of the plugin's own. */
+export interface DeliveringTransport {
   readonly name: string;
   readonly by: Instance;
   readonly deliver: Deliver;

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import type { Clock } from "./clock.ts";
 import type { Instance, RegisteredTransport } from "./generation.ts";
 import type { Field, Log } from "./log.ts";
-import type { Deliver, Dns, Fact, Host, Json, Store } from "./plugin.ts";
+import type { Deliver, Dns, Fact, Host, Json, RelayRoute, Store } from "./plugin.ts";
 import { parseDomain } from "./smtp/address.ts";
 import type { Stores } from "./store.ts";
 
@@ -125,6 +125,7 @@ export function makeHost(registered: Registered, services: HostServices, facts: 
     submit: (mail) => services.submit(mail),
     owns: (domains) => own(registered, domains),
     transport: (name, deliver, how = {}) => addTransport(registered, name, deliver, how),
+    relay: (name, route) => addRelay(registered, name, route),
     notes: makeNotes,
     provides<T extends Json, S extends object>({ fact }: Fact<T, S>) {
       registered.demandSetup("provides()");
@@ -168,9 +169,7 @@ function addTransport(
   { inline = false, batch = 1 }: { inline?: boolean; batch?: number },
 ) {
   registered.demandSetup("transport()");
-  if (!properName.test(asked)) {
-    throw new TypeError(`"${asked}" is no name for a transport: letters, digits, . _ - only`);
-  }
+  demandName(asked);
   if (typeof deliver !== "function") {
     throw new TypeError(`transport "${asked}" has no function that delivers`);
   }
@@ -180,6 +179,22 @@ function addTransport(
   const name = registered.transportName(asked);
   registered.transports.push({ name, by: registered.instance, deliver, inline, batch });
   return { transport: name };
+}
+
+function addRelay(registered: Registered, asked: string, route: RelayRoute) {
+  registered.demandSetup("relay()");
+  demandName(asked);
+  if (typeof route !== "function") {
+    throw new TypeError(`relay "${asked}" has no function that says where mail goes`);
+  }
+  const name = registered.transportName(asked);
+  registered.transports.push({ name, by: registered.instance, route });
+  return { transport: name };
+}
+
+function demandName(asked: string): void {
+  if (properName.test(asked)) return;
+  throw new TypeError(`"${asked}" is no name for a transport: letters, digits, . _ - only`);
 }
 
 function makeDirectory(path: string): string {

@@ -6,7 +6,7 @@ import type { Chain } from "./chain.ts";
 import type { Clock } from "./clock.ts";
 import { carry } from "./delivery/carry.ts";
 import type { Envelope, EnvelopeRecipient, FinalTarget } from "./envelope.ts";
-import type { RegisteredTransport } from "./generation.ts";
+import type { DeliveringTransport } from "./generation.ts";
 import type { Arriving } from "./intake.ts";
 import type { EditableMessage, SealedMessage } from "./message/message.ts";
 import type { Delivery, Outcome, Target } from "./plugin.ts";
@@ -88,7 +88,7 @@ export class Keeping {
     if (session.protocol === "internal") return undefined; // nobody is there to try again: it is kept, then tried
     if (recipient.dsn.notify?.includes("SUCCESS")) return undefined; // the runner tells the sender (RFC 3461 §4.1)
     const transport = chain.generation.transports.get(target.via);
-    return transport?.inline
+    return transport && "deliver" in transport && transport.inline
       ? await this.#deliver(
         arriving,
         message.sealed([received, ...recipient.top]),
@@ -104,7 +104,7 @@ export class Keeping {
     sealed: SealedMessage,
     recipient: EnvelopeRecipient,
     { address, via, by }: FinalTarget,
-    transport: RegisteredTransport,
+    transport: DeliveringTransport,
   ): Promise<Told> {
     const target = makeTarget(address, envelope.sender.address, recipient.address);
     const [outcome] = await carry(transport, sealed, [target], {

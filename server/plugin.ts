@@ -17,6 +17,7 @@ import type {
   Outcome,
   QueueClaim,
   Reject,
+  RelayClaim,
   ResolveClaim,
   RouteClaim,
   ViaClaim,
@@ -297,6 +298,16 @@ export type Deliver = (
   call: Call & { readonly attempt: number },
 ) => Promise<Outcome | readonly Outcome[]>;
 
+/**
+ * Says how a copy leaves by a relay, at each attempt; nothing: as by the transport `smtp`. A throw or a time-out defers the copy,
+ * and it is never given up for that.
+ */
+export type RelayRoute = (
+  recipient: Target,
+  message: Message,
+  call: Call,
+) => Says<Reject | Defer | Accept<RelayClaim>>;
+
 /** A typed key under which one plugin tells others what it found; made by {@linkcode fact}. */
 export interface Fact<T extends Json, S extends object> {
   /** Its name, unique among all plugins. */
@@ -345,6 +356,31 @@ export interface Host {
    * @param how `inline`: may be tried before the reply to the final dot. `batch`: recipients a call (default 1).
    */
   transport(name: string, deliver: Deliver, how?: { inline?: boolean; batch?: number }): Transport;
+  /**
+   * Registers a transport that hands mail on by SMTP or LMTP, during `setup`. The server's own client carries it: from the queue,
+   * with kept connections, TLS as the hop says, an outcome for each recipient, and retries until it is delivered or given up.
+   *
+   * @param name Unique in the configuration; an instance named by `as:` carries that name instead.
+   * @param route Where each recipient's copy goes, under which sender, with which fields on top.
+   * @example
+   * ```ts
+   * import { accept, definePlugin } from "postrider";
+   * import { testServer } from "postrider/testing";
+   * import { deepStrictEqual as deepEqual } from "node:assert/strict";
+   * const dovecot = definePlugin({
+   *   name: "dovecot",
+   *   setup(on, _options, host) {
+   *     const lmtp = { path: "/run/dovecot/lmtp", protocol: "lmtp" } as const;
+   *     const via = host.relay("dovecot", () => accept({ hops: [lmtp] }));
+   *     on("resolve", ({ domain }) => domain === "example.org" ? accept({ via }) : undefined);
+   *   },
+   * });
+   * await using server = await testServer({ plugins: [dovecot] });
+   * await server.send({ to: "alice@example.org" });
+   * deepEqual(server.sent[0]?.hops, [{ path: "/run/dovecot/lmtp", protocol: "lmtp" }]);
+   * ```
+   */
+  relay(name: string, route: RelayRoute): Transport;
   /** Sends a message of our own; resolves once it is kept. @throws {Error} when it was refused. */
   submit(mail: {
     sender: string;

@@ -67,7 +67,12 @@ async function relaysFor(address: string, chain: Chain): Promise<string | undefi
   const params = { kind: "params" as const, params: new Map<string, string>() };
   const refused = await phases.answer({ about: "rcpt", recipient: elsewhere, params });
   gone.abort();
-  return refused ? undefined : envelope.recipients[0]?.finals.find(({ via }) => via === smtpTransport)?.by;
+  if (refused) return undefined;
+  const sendsOn = (via: string) => {
+    const transport = chain.generation.transports.get(via);
+    return via === smtpTransport || (transport !== undefined && "route" in transport);
+  };
+  return envelope.recipients[0]?.finals.find(({ via }) => sendsOn(via))?.by;
 }
 
 /** Says which owned domain has no postmaster (RFC 5321 §4.5.1, CASES A01). Trouble that may pass is none. */

@@ -83,7 +83,13 @@ type Expands = Step & { kind: "expands" };
 type Step =
   | Exclude<Resolution, { kind: "claimed" }>
   | { readonly kind: "final"; readonly target: FinalTarget }
-  | { readonly kind: "expands"; readonly to: readonly string[]; readonly by: Instance };
+  | {
+    readonly kind: "expands";
+    readonly to: readonly string[];
+    /** The transport of targets that nobody claims. */
+    readonly onward: string | undefined;
+    readonly by: Instance;
+  };
 
 /** What one ruling of `resolve` means for this address. */
 function read(chain: Chain, address: Address, ruling: Ruling): Step {
@@ -102,9 +108,13 @@ function read(chain: Chain, address: Address, ruling: Ruling): Step {
       };
     }
     case "claim": {
-      const { via, to } = ruling.claim as { via?: Transport; to?: readonly string[] };
+      const { via, to, onward } = ruling.claim as {
+        via?: Transport;
+        to?: readonly string[];
+        onward?: Transport;
+      };
       if (via) return { kind: "final", target: { address, via: via.transport, by: ruling.by.name } };
-      return { kind: "expands", to: to!, by: ruling.by };
+      return { kind: "expands", to: to!, onward: onward?.transport, by: ruling.by };
     }
   }
 }
@@ -114,6 +124,8 @@ interface Pending {
   readonly text: string;
   readonly from: Address;
   readonly by: Instance;
+  /** How it leaves if nobody here claims it. */
+  readonly onward: string;
   /** Whether the alias has other targets. */
   readonly among: boolean;
 }
@@ -126,7 +138,7 @@ async function expand(chain: Chain, origin: Address, first: Expands, how: Resolv
   const copies = new Set<string>();
   const targets: FinalTarget[] = [];
   const refused: Refused[] = [];
-  let level = pending(origin, first);
+  let level = pending(origin, first, smtpTransport);
   for (let deep = 1; level.length > 0; deep++) {
     const next: Pending[] = [];
     for (const one of level) {
@@ -147,19 +159,20 @@ async function expand(chain: Chain, origin: Address, first: Expands, how: Resolv
       }
       const step = read(chain, address, await ask(chain, address, how, keepsCopy ? one.by : undefined));
       if (step.kind === "final") targets.push(step.target);
-      else if (step.kind === "expands" && deep < depth) next.push(...pending(address, step));
+      else if (step.kind === "expands" && deep < depth) next.push(...pending(address, step, one.onward));
       else if (step.kind === "expands") refuse(tooDeep, step.by.name);
       else if (step.kind === "refused") refuse(step.reply, step.by);
       else if (step.unsure) refuse(replies.pluginFailed);
-      else targets.push({ address, via: smtpTransport, by: one.by.name });
+      else targets.push({ address, via: one.onward, by: one.by.name });
     }
     level = next;
   }
   return conclude(first.by.name, targets, refused);
 }
 
-const pending = (from: Address, { to, by }: Expands): Pending[] =>
-  to.map((text) => ({ text, from, by, among: to.length > 1 }));
+/** @param inherited How targets leave, where the alias itself doesn't say. */
+const pending = (from: Address, { to, by, onward }: Expands, inherited: string): Pending[] =>
+  to.map((text) => ({ text, from, by, onward: onward ?? inherited, among: to.length > 1 }));
 
 /** RCPT gets one reply for the address as given: a target that defers defers it, one that is kept carries it. */
 function conclude(

@@ -1,6 +1,7 @@
 /** From what a plugin said to what the client is told: verdicts are checked here, and become replies. */
 import type { Ruling } from "./chain.ts";
 import type { Hooks, Objection, Verdict } from "./plugin.ts";
+import { parseAddress } from "./smtp/address.ts";
 import { closing, replies, type Reply, reply } from "./smtp/reply.ts";
 
 /** A verdict that no handler of this hook may give, or that would break the wire. */
@@ -8,18 +9,24 @@ export class MalformedVerdict extends Error {
   override readonly name = "MalformedVerdict";
 }
 
-type Hook = keyof Hooks;
+/** Who says it: a hook, or the route of a relay. */
+type Hook = keyof Hooks | "relay";
 
 /** What each hook may claim with `accept`; a hook that is not here can claim nothing. */
 const claims: { readonly [K in Hook]?: (claim: Record<string, unknown>) => boolean } = {
   auth: ({ user, sendAs }) =>
     typeof user === "string" && user !== "" && (sendAs === undefined || isTexts(sendAs, 0)),
   rcpt: () => true,
-  resolve: ({ via, to }) => (isTransport(via) && to === undefined) || (via === undefined && isTexts(to)),
+  resolve: ({ via, to, onward }) =>
+    (isTransport(via) && to === undefined && onward === undefined) ||
+    (via === undefined && isTexts(to) && (onward === undefined || isTransport(onward))),
   dataFor: ({ via }) => isTransport(via),
   queue: ({ id }) => typeof id === "string" && isLine(id),
-  route: ({ hops }) =>
-    Array.isArray(hops) && hops.length > 0 && hops.every((hop) => typeof hop?.host === "string"),
+  route: ({ hops }) => isHops(hops),
+  relay: ({ hops, sender, headers }) =>
+    (hops === undefined || isHops(hops)) &&
+    (sender === undefined || (typeof sender === "string" && parseAddress(sender) !== undefined)) &&
+    (headers === undefined || (Array.isArray(headers) && headers.every(isField))),
   vrfy: ({ reply }) => isAnswer(reply),
   expn: ({ reply }) => isAnswer(reply),
   command: ({ reply, code }) =>
@@ -34,6 +41,29 @@ const isAnswer = (answer: unknown) => isLine(answer) || isTexts(answer);
 const isTransport = (via: unknown) =>
   typeof (via as { transport?: unknown } | undefined)?.transport === "string";
 
+const isField = (field: unknown) =>
+  Array.isArray(field) && field.length === 2 && field.every((part) => typeof part === "string");
+const isHops = (hops: unknown) => Array.isArray(hops) && hops.length > 0 && hops.every(isHop);
+
+function isHop(hop: unknown): boolean {
+  const { host, path, port, tls, auth, protocol } = (hop ?? {}) as Record<string, unknown>;
+  if (path !== undefined && (tls !== undefined || port !== undefined)) return false;
+  return isPlace(path === undefined ? host : path) && (path === undefined) !== (host === undefined) &&
+    (port === undefined || isPort(port)) && isOneOf(tls, ["opportunistic", "required", "none", "implicit"]) &&
+    isOneOf(protocol, ["smtp", "lmtp"]) && (auth === undefined || isAccount(auth));
+}
+
+const isPlace = (text: unknown) => isLine(text) && !text.includes("\t");
+const isPort = (port: unknown) => Number.isInteger(port) && (port as number) > 0 && (port as number) < 65_536;
+const isOneOf = (value: unknown, words: readonly string[]) =>
+  value === undefined || words.includes(value as string);
+
+function isAccount(auth: unknown): boolean {
+  const { user, password, passwordFile } = (auth ?? {}) as Record<string, unknown>;
+  return isLine(user) && (password === undefined) !== (passwordFile === undefined) &&
+    isLine(password ?? passwordFile);
+}
+
 const enhanced = /^([245])\.[0-9]{1,3}\.[0-9]{1,3}$/;
 const permanentCodes = new Set([501, 502, 503, 504, 521, 530, 535, 538, 550, 551, 552, 553, 554, 555, 556]);
 const temporaryCodes = new Set([450, 451, 452, 454, 455]);
@@ -47,12 +77,12 @@ export function readVerdict(hook: Hook, said: unknown): Verdict | undefined {
       const fits = claims[hook];
       if (!fits) throw new MalformedVerdict(`${hook} cannot accept: return nothing to go on`);
       if (typeof claim !== "object" || claim === null || !fits(claim as Record<string, unknown>)) {
-        throw new MalformedVerdict(`${hook} cannot accept with ${JSON.stringify(claim)}`);
+        throw new MalformedVerdict(`${hook} cannot accept with ${describeClaim(claim)}`);
       }
       return said as Verdict;
     }
     case "disconnect":
-      if (hook === "resolve" || hook === "dataFor" || hook === "route") {
+      if (hook === "resolve" || hook === "dataFor" || hook === "route" || hook === "relay") {
         throw new MalformedVerdict(`${hook} cannot disconnect: there may be no connection`);
       }
       break;
@@ -84,6 +114,11 @@ function describe(value: unknown): string {
   } catch {
     return typeof value;
   }
+}
+
+/** A claim as the log may show it: a hop's password is nobody's to read there. */
+function describeClaim(claim: unknown): string {
+  return JSON.stringify(claim, (key, value) => key === "password" ? "…" : value) ?? String(claim);
 }
 
 /** The codes of hooks whose refusals are not 550 and 451 (DESIGN §7, default codes). */

@@ -151,7 +151,18 @@ export function disconnect(status: Permanent | Temporary, text: string): Disconn
 }
 
 /** Every key that some claim has. */
-export type ClaimKey = "user" | "sendAs" | "via" | "to" | "id" | "reply" | "code" | "hops";
+export type ClaimKey =
+  | "user"
+  | "sendAs"
+  | "via"
+  | "to"
+  | "onward"
+  | "id"
+  | "reply"
+  | "code"
+  | "hops"
+  | "sender"
+  | "headers";
 /** A claim with these keys and none of the others', so that a claim of another hook does not compile. */
 export type Only<T> = T & { readonly [K in Exclude<ClaimKey, keyof T>]?: never };
 
@@ -161,8 +172,13 @@ export type NoClaim = Only<object>;
 export type AuthClaim = Only<{ readonly user: string; readonly sendAs?: readonly string[] }>;
 /** `dataFor`: this recipient's copy goes to another transport. */
 export type ViaClaim = Only<{ readonly via: Transport }>;
-/** `resolve`: delivered as it is by a transport, or replaced by other addresses, each resolved in turn. */
-export type ResolveClaim = ViaClaim | Only<{ readonly to: readonly string[] }>;
+/**
+ * `resolve`: delivered as it is by a transport, or replaced by other addresses, each resolved in turn. `onward`: the transport of
+ * those that nobody here claims, instead of `smtp`; and of what becomes of the others, unless whoever replaces them says another.
+ */
+export type ResolveClaim =
+  | ViaClaim
+  | Only<{ readonly to: readonly string[]; readonly onward?: Transport }>;
 /** `queue`: the plugin has kept the message, under this id. */
 export type QueueClaim = Only<{ readonly id: string }>;
 /** `vrfy` and `expn`: the addresses to answer with, a line each. */
@@ -171,17 +187,69 @@ export type AnswerClaim = Only<{ readonly reply: string | readonly string[] }>;
 export type CommandClaim = Only<{ readonly reply: string; readonly code: 211 | 214 | 250 | 252 }>;
 /** `route`: the next hops, tried in order. */
 export type RouteClaim = Only<{ readonly hops: readonly Hop[] }>;
+/**
+ * A relay's route (`host.relay`): how this recipient's copy leaves. `hops` as above; absent: as the transport `smtp` would send it.
+ * `sender` is said in MAIL instead of the envelope's, which still gets the reports. `headers` stand on top of this copy.
+ */
+export type RelayClaim = Only<
+  {
+    readonly hops?: readonly Hop[];
+    readonly sender?: string;
+    readonly headers?: readonly (readonly [name: string, value: string])[];
+  }
+>;
 /** Whatever can be claimed by some hook. */
-export type AnyClaim = AuthClaim | ResolveClaim | QueueClaim | AnswerClaim | CommandClaim | RouteClaim;
+export type AnyClaim =
+  | AuthClaim
+  | ResolveClaim
+  | QueueClaim
+  | AnswerClaim
+  | CommandClaim
+  | RouteClaim
+  | RelayClaim;
+
+/** Where to hand a message on to: a host, or a Unix socket of this machine. */
+export type Hop = HostHop | SocketHop;
 
 /** A host to hand a message on to. */
-export interface Hop {
+export interface HostHop {
   /** A host name or an IP address. */
   readonly host: string;
-  /** Default: the port of `outbound.port`, 25. */
-  readonly port?: number;
-  /** Default: what `outbound.tls` says of the destination. */
-  readonly tls?: "opportunistic" | "required" | "none";
+  /** There is none. */
+  readonly path?: undefined;
+  /** 1 to 65535; default: the port of `outbound.port`, 25. LMTP has no port of its own (RFC 2033 §5): say one. */
+  readonly port?: number | undefined;
+  /**
+   * `required`: a verified certificate, or nothing is sent; `implicit`: that, from the first byte on. Default: with `auth`
+   * `required`, at port 465 `implicit`, else what `outbound.tls` says of the destination.
+   */
+  readonly tls?: "opportunistic" | "required" | "none" | "implicit" | undefined;
+  /** How to log in there; in the clear only with `tls: "none"`. */
+  readonly auth?: HopAuth | undefined;
+  /** Default `smtp`. */
+  readonly protocol?: "smtp" | "lmtp" | undefined;
+}
+
+/** A server of this machine that listens on a Unix socket: never encrypted. */
+export interface SocketHop {
+  /** There is none. */
+  readonly host?: undefined;
+  /** The socket's absolute path. */
+  readonly path: string;
+  /** How to log in there. */
+  readonly auth?: HopAuth | undefined;
+  /** Default `smtp`. */
+  readonly protocol?: "smtp" | "lmtp" | undefined;
+}
+
+/** An account at the next hop; one of `password` and `passwordFile`. */
+export interface HopAuth {
+  /** The account's name. */
+  readonly user: string;
+  /** Its password. */
+  readonly password?: string | undefined;
+  /** The absolute path of a file that holds it on one line; read at each login. */
+  readonly passwordFile?: string | undefined;
 }
 
 /**

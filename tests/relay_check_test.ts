@@ -1,5 +1,5 @@
 import { match, strictEqual as equal } from "node:assert/strict";
-import type { Generation, Instance } from "../server/generation.ts";
+import type { Generation, Instance, RegisteredTransport } from "../server/generation.ts";
 import { accept, delivered, type Hooks, reject } from "../server/plugin.ts";
 import { whyNoPostmaster, whyOpenRelay } from "../server/relay_check.ts";
 import { FakeClock } from "../server/testing/clock.ts";
@@ -20,11 +20,12 @@ function generation(
 ): Generation {
   const by = instance(handlers);
   const box = { name: "box", by, deliver: () => Promise.resolve(delivered()), inline: true, batch: 1 };
+  const onward = { name: "onward", by, route: () => undefined };
   return {
     number: 1,
     instances: [by],
     owners: new Map(domains.map((domain) => [domain, by])),
-    transports: new Map([["box", box]]),
+    transports: new Map<string, RegisteredTransport>([["box", box], ["onward", onward]]),
     dispose: () => Promise.resolve(),
   };
 }
@@ -51,6 +52,11 @@ Deno.test("open relay: own networks, users and domains are none; neither is a si
     await whyOpenRelay(generation({ resolve: () => accept({ via: { transport: "box" } }) }), clock),
     undefined,
   );
+});
+
+Deno.test("open relay: a relay of a plugin's for every domain is one, too", async () => {
+  const all = generation({ resolve: () => accept({ via: { transport: "onward" } }) });
+  match((await whyOpenRelay(all, clock))!, /open relay: mine lets anybody/);
 });
 
 Deno.test("open relay: a plugin that fails when it is asked relays for nobody", async () => {

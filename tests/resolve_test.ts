@@ -126,6 +126,25 @@ Deno.test("resolve: expansion, chains, doubles and loops", async () => {
   equal(told(await resolved(table, "ping@example.org")), "550 5.4.6 by table");
 });
 
+Deno.test("resolve: what nobody here claims leaves by `onward`, also behind an alias that says nothing of it", async () => {
+  const onward = { transport: "relay" };
+  const table = {
+    "a@example.org": box,
+    "f@example.org": accept({ to: ["a@example.org", "x@far.example", "alias@example.org"], onward }),
+    "alias@example.org": to("y@far.example", "other@example.org"),
+    "other@example.org": accept({ to: ["z@far.example"], onward: { transport: "other" } }),
+    "before@example.org": to("f@example.org", "w@far.example"),
+  };
+  equal(
+    told(await resolved(table, "f@example.org")),
+    "a@example.org box, x@far.example relay, y@far.example relay, z@far.example other",
+  );
+  equal(
+    told(await resolved(table, "before@example.org")),
+    "w@far.example smtp, a@example.org box, x@far.example relay, y@far.example relay, z@far.example other",
+  );
+});
+
 Deno.test("resolve: a target that defers defers the alias; refused ones are its own fault", async () => {
   const table = {
     "a@example.org": box,

@@ -17,9 +17,17 @@ Deno.test("ruling: what each hook may claim", () => {
     ["rcpt", {}],
     ["resolve", { via }],
     ["resolve", { to: ["a@b.example"] }],
+    ["resolve", { to: ["a@b.example"], onward: via }],
     ["dataFor", { via }],
     ["queue", { id: "1" }],
     ["route", { hops: [{ host: "mx.example" }] }],
+    ["route", {
+      hops: [{ host: "mx.example", port: 465, tls: "implicit", auth: { user: "u", password: "p" } }],
+    }],
+    ["route", { hops: [{ path: "/run/lmtp", protocol: "lmtp", auth: { user: "u", passwordFile: "/pw" } }] }],
+    ["relay", {}],
+    ["relay", { hops: [{ host: "mx.example" }], sender: "", headers: [["Delivered-To", "a@b.example"]] }],
+    ["relay", { sender: "a@b.example" }],
     ["vrfy", { reply: "a <a@b.example>" }],
     ["expn", { reply: ["a@b.example", "c@d.example"] }],
     ["command", { reply: "fine", code: 250 }],
@@ -43,6 +51,20 @@ Deno.test("ruling: what each hook may claim", () => {
     ["queue", { id: "a\r\nb" }],
     ["route", { hops: [] }],
     ["route", { hops: [{}] }],
+    ["route", { hops: [{ host: "" }] }],
+    ["route", { hops: [{ host: "a", path: "/b" }] }],
+    ["route", { hops: [{ host: "a", port: 0 }] }],
+    ["route", { hops: [{ host: "a", port: "25" }] }],
+    ["route", { hops: [{ host: "a", tls: "yes" }] }],
+    ["route", { hops: [{ path: "/b", tls: "required" }] }],
+    ["route", { hops: [{ host: "a", protocol: "LMTP" }] }],
+    ["route", { hops: [{ host: "a", auth: { user: "u" } }] }],
+    ["route", { hops: [{ host: "a", auth: { user: "u", password: "p", passwordFile: "/pw" } }] }],
+    ["resolve", { via, onward: via }],
+    ["resolve", { onward: via }],
+    ["relay", { hops: [] }],
+    ["relay", { sender: "not an address" }],
+    ["relay", { headers: ["X: y"] }],
     ["vrfy", { reply: "a\nb" }],
     ["expn", { reply: [] }],
     ["command", { reply: "x", code: 500 }],
@@ -64,8 +86,16 @@ Deno.test("ruling: what each hook may claim", () => {
   }
 });
 
+Deno.test("ruling: a password doesn't come to the log with a malformed claim", () => {
+  const hops = [{ host: "mx.example", port: -1, auth: { user: "u", password: "hunter2" } }];
+  throws(() => readVerdict("route", { verdict: "accept", claim: { hops } }), ({ message }: Error) => {
+    ok(message.includes('"user":"u"') && !message.includes("hunter2"), message);
+    return true;
+  });
+});
+
 Deno.test("ruling: nobody disconnects where there may be no connection", () => {
-  for (const hook of ["resolve", "dataFor", "route"] as const) {
+  for (const hook of ["resolve", "dataFor", "route", "relay"] as const) {
     throws(() => readVerdict(hook, disconnect("4.7.0", "Bye")), /cannot disconnect/);
   }
   ok(readVerdict("data", disconnect("5.7.0", "Bye")));

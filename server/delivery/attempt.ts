@@ -3,7 +3,7 @@
  * Plugins' transports are fitted in here; the built-in `smtp` is fitted in where the server is put together.
  */
 import type { Clock } from "../clock.ts";
-import type { RegisteredTransport } from "../generation.ts";
+import type { DeliveringTransport } from "../generation.ts";
 import type { Log } from "../log.ts";
 import type { SealedMessage } from "../message/message.ts";
 import type { Address, Hop, Outcome, Target } from "../plugin.ts";
@@ -21,6 +21,8 @@ export interface Result {
   readonly host?: string;
   /** The peer offered DSN and was told of NOTIFY: what the sender asked for is its to report (RFC 3461 §5.2.2). */
   readonly dsn?: "passed on";
+  /** By LMTP: it is in its mailbox, and no server reports of it any more. */
+  readonly final?: true;
   /** The version of TLS it went under, for the log. */
   readonly tls?: string;
   /** What a deferral comes from, for the log. */
@@ -35,8 +37,10 @@ export interface Attempt {
   readonly recipients: readonly AttemptRecipient[];
   /** 1 for the first. */
   readonly attempt: number;
-  /** As the `route` hook has it; absent: the configuration's. */
+  /** As a plugin has it; absent: the configuration's. */
   readonly hops?: readonly Hop[];
+  /** What MAIL says instead of the envelope's sender; `""` is the null sender. */
+  readonly sender?: string;
   /** Aborts when the server can wait no longer. */
   readonly stopping: AbortSignal;
 }
@@ -77,7 +81,7 @@ export interface Courier {
 export const pluginDestination = "";
 
 /** A plugin's transport as a courier. */
-export function pluginCourier(transport: RegisteredTransport, clock: Clock, log: Log): Courier {
+export function pluginCourier(transport: DeliveringTransport, clock: Clock, log: Log): Courier {
   return {
     batch: Math.max(1, transport.batch),
     destinationOf: () => pluginDestination,
@@ -93,7 +97,11 @@ export function pluginCourier(transport: RegisteredTransport, clock: Clock, log:
   };
 }
 
-function targetOf({ parsed, original }: AttemptRecipient, sender: string): Target {
+/** A recipient as plugins see it. */
+export function targetOf(
+  { parsed, original }: Pick<AttemptRecipient, "parsed" | "original">,
+  sender: string,
+): Target {
   const { address, local, user, tag, domain } = parsed;
   return { address, local, user, tag, domain, sender, original, toString: () => address };
 }

@@ -3,7 +3,7 @@ import type { Chain } from "../chain.ts";
 import type { Clock } from "../clock.ts";
 import type { Log } from "../log.ts";
 import { SealedMessage } from "../message/message.ts";
-import type { Address, Hop } from "../plugin.ts";
+import type { Address } from "../plugin.ts";
 import { smtpTransport } from "../resolve.ts";
 import { toObjection } from "../ruling.ts";
 import { parseAddress } from "../smtp/address.ts";
@@ -16,7 +16,9 @@ import {
   pluginCourier,
   type Result,
   resultOf,
+  targetOf,
 } from "./attempt.ts";
+import { askRelay, type Way } from "./relay.ts";
 import { type Candidate, type Job, recipientsOf, type Round, type Routed, splitIntoJobs } from "./round.ts";
 import { destinationName } from "./waiting.ts";
 
@@ -73,7 +75,7 @@ export class Attempts {
           via: recipient.via,
           destination: recipient.via,
           candidates: [candidate],
-          hops: undefined,
+          way: {},
         };
         refused.push({ job, answer: { results: [result], contact: "unknown" }, kind });
       };
@@ -82,12 +84,12 @@ export class Attempts {
       if (!address) refuse(notAddress);
       else if (!courier) refuse(this.#missing(queued.envelope.id, recipient.via), "hindrance");
       else {
-        const way = await this.#route(round, queued, address, recipient.via, chain);
+        const way = await this.#wayOf(round, queued, { ...recipient, parsed: address }, chain);
         if ("outcome" in way) refuse(way, isOurs(way) ? "hindrance" : "attempt");
         else {
           const { batch } = courier;
           const destination = destinationName(recipient.via, courier.destinationOf(address.domain, way.hops));
-          routed.push({ candidate, recipient, destination, batch, hops: way.hops });
+          routed.push({ candidate, recipient, destination, batch, way });
         }
       }
     }
@@ -109,7 +111,7 @@ export class Attempts {
       if (!queued || !recipients) return changed;
       const courier = this.#courierOf(via, chain);
       if (!courier) return deferred(this.#missing(round.id, via), "hindrance");
-      const message = await this.#message(round, queued, recipients[0]!);
+      const message = await this.#message(round, queued, recipients[0]!, job.way.top);
       if (!message) return changed;
       const answer = await this.#deliver(courier, job, queued, message, recipients);
       return { kind: allOurs(answer) ? "hindrance" : "attempt", answer };
@@ -131,7 +133,7 @@ export class Attempts {
 
   async #deliver(
     courier: Courier,
-    { round, candidates, hops, via }: Job,
+    { round, candidates, way: { hops, sender }, via }: Job,
     { envelope }: Queued,
     message: SealedMessage,
     recipients: readonly AttemptRecipient[],
@@ -143,6 +145,7 @@ export class Attempts {
         recipients,
         attempt: candidates[0]!.state.attempts + 1,
         ...(hops && { hops }),
+        ...(sender !== undefined && { sender }),
         stopping: this.options.stopping,
       });
       if (!Array.isArray(answer?.results)) throw new TypeError("the transport gave no results");
@@ -157,14 +160,20 @@ export class Attempts {
     }
   }
 
-  /** The copy of these recipients, whose own lines are the same; `undefined` where the message is gone. */
+  /**
+   * The copy of these recipients, whose own lines are the same; `undefined` where the message is gone.
+   *
+   * @param above Raw lines that their way puts on top.
+   */
   async #message(
     { id }: Round,
     { envelope: { edits, top } }: Queued,
-    { own }: QueuedRecipient,
+    { own = [] }: QueuedRecipient,
+    above: readonly string[] = [],
   ): Promise<SealedMessage | undefined> {
     const content = await this.options.spool.content(id);
-    return content && new SealedMessage(id, content, edits, own && own.length > 0 ? [...top, ...own] : top);
+    const lines = own.length + above.length > 0 ? [...above, ...top, ...own] : top;
+    return content && new SealedMessage(id, content, edits, lines);
   }
 
   #courierOf(via: string, chain: Chain): Courier | undefined {
@@ -172,6 +181,7 @@ export class Attempts {
     if (builtIn) return builtIn;
     const transport = chain.generation.transports.get(via);
     if (!transport) return undefined;
+    if ("route" in transport) return this.options.builtIn.get(smtpTransport);
     let courier = this.#couriers.get(transport);
     if (!courier) {
       courier = pluginCourier(transport, this.options.clock, this.options.log);
@@ -180,27 +190,49 @@ export class Attempts {
     return courier;
   }
 
-  /** The hops that a plugin says, of mail that leaves by SMTP; or why it doesn't go. */
+  /** How a recipient's copy leaves, as far as plugins say so; or why it doesn't go. */
+  async #wayOf(
+    round: Round,
+    queued: Queued,
+    recipient: AttemptRecipient,
+    chain: Chain,
+  ): Promise<Way | Result> {
+    const { via, parsed } = recipient;
+    const relay = chain.generation.transports.get(via);
+    if (via === smtpTransport) return await this.#route(round, queued, parsed, chain);
+    if (relay === undefined || !("route" in relay)) return {};
+    const message = await this.#message(round, queued, recipient);
+    if (!message) return {};
+    const { clock, log, stopping } = this.options;
+    const target = targetOf(recipient, queued.envelope.sender);
+    const asked = await askRelay(relay, target, message, { clock, log, gone: stopping });
+    if (asked.kind === "failed") return routeFailed;
+    if (asked.kind === "objection") return resultOf(asked.verdict);
+    if (asked.way.hops) return asked.way;
+    const route = await this.#route(round, queued, parsed, chain);
+    return "outcome" in route ? route : { ...asked.way, ...route };
+  }
+
+  /** The hops that the hook `route` says, of mail that leaves by SMTP; or why it doesn't go. */
   async #route(
     round: Round,
     queued: Queued,
     address: Address,
-    via: string,
     chain: Chain,
-  ): Promise<{ readonly hops: readonly Hop[] | undefined } | Result> {
-    if (via !== smtpTransport || !chain.has("route")) return { hops: undefined };
+  ): Promise<Pick<Way, "hops"> | Result> {
+    if (!chain.has("route")) return {};
     const message = await this.#message(round, queued, queued.envelope.recipients[0]!);
-    if (!message) return { hops: undefined };
+    if (!message) return {};
     const ruling = await chain.ask("route", {}, (handler, call) => handler(address, message, call));
     switch (ruling.kind) {
       case "silence":
-        return ruling.unsure ? routeFailed : { hops: undefined };
+        return ruling.unsure ? routeFailed : {};
       case "failure":
         return routeFailed;
       case "objection":
         return ruling.verdict.verdict === "disconnect" ? resultOf(pluginFailed) : resultOf(ruling.verdict);
       case "claim":
-        return { hops: (ruling.claim as { hops: readonly Hop[] }).hops };
+        return ruling.claim as Required<Pick<Way, "hops">>;
     }
   }
 

@@ -1,6 +1,6 @@
 /** Hands a message to a transport, and reads what it says: whatever goes wrong in there is a temporary failure. */
 import type { Clock } from "../clock.ts";
-import type { RegisteredTransport } from "../generation.ts";
+import type { DeliveringTransport, Instance } from "../generation.ts";
 import type { Log } from "../log.ts";
 import type { Defer, Message, Outcome, Target } from "../plugin.ts";
 import { MalformedVerdict, readVerdict } from "../ruling.ts";
@@ -23,34 +23,38 @@ const broken: Defer = { verdict: "defer", status: "4.3.0", text: "The transport 
  * @returns One outcome for each recipient, in order; a missing or malformed one is a `defer`. Never rejects.
  */
 export async function carry(
-  transport: RegisteredTransport,
+  transport: DeliveringTransport,
   message: Message,
   recipients: readonly Target[],
   { clock, log, attempt, gone }: CarryHow,
 ): Promise<readonly Outcome[]> {
-  const call = new Attempt(attempt);
+  const call = new TransportCall(attempt);
   try {
     gone?.throwIfAborted();
-    const said = await inTime(transport, transport.deliver(message, recipients, call), call, { clock, gone });
+    const said = await inTime(transport.by, transport.deliver(message, recipients, call), call, {
+      clock,
+      gone,
+    });
     return recipients.map((_, i) => readOutcome(Array.isArray(said) ? said[i] : said));
   } catch (error) {
-    const why = error instanceof MalformedVerdict
-      ? error.message
-      : error instanceof Error
-      ? error.stack ?? error.message
-      : String(error);
     log.error("transport failed", {
       id: message.id,
       transport: transport.name,
       plugin: transport.by.name,
-      error: why,
+      error: inWords(error),
     });
     return recipients.map(() => broken);
   }
 }
 
+/** A plugin's failure as the log shows it: with where it was thrown, unless it is the plugin's own word. */
+export function inWords(error: unknown): string {
+  if (error instanceof MalformedVerdict) return error.message;
+  return error instanceof Error ? error.stack ?? error.message : String(error);
+}
+
 /** What a transport is called with. The signal is made when first looked at: it costs more than the rest of the call. */
-class Attempt {
+export class TransportCall {
   readonly dryRun = false;
   #controller: AbortController | undefined;
   #reason: unknown;
@@ -79,14 +83,13 @@ function readOutcome(said: unknown): Outcome {
   throw new MalformedVerdict("a transport answers delivered(), reject() or defer() for each recipient");
 }
 
-/** What the transport says, unless its time is over or nobody waits for it any more. */
-function inTime<T>(
-  transport: RegisteredTransport,
+/** What a transport of this plugin says, unless its time is over or nobody waits for it any more. */
+export function inTime<T>(
+  { timeout }: Pick<Instance, "timeout">,
   said: Promise<T>,
-  call: Attempt,
+  call: TransportCall,
   { clock, gone }: Pick<CarryHow, "clock" | "gone">,
 ): Promise<T> {
-  const { timeout } = transport.by;
   return new Promise((resolve, reject) => {
     let settled = false;
     let cancel = () => {};

@@ -114,7 +114,7 @@ export class Outcomes {
     if (result.dsn === "passed on" || !wants("success", envelope.sender, envelope.recipients[index]!)) {
       return { kind: "record", outcome };
     }
-    const action = result.host === undefined ? "delivered" : "relayed";
+    const action = result.final || result.host === undefined ? "delivered" : "relayed";
     return { kind: "record", outcome, success: this.#reported(envelope, index, result, action) };
   }
 

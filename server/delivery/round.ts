@@ -1,7 +1,7 @@
 /** A message while its recipients are tried, and its split into attempts that can be made on their own. */
-import type { Hop } from "../plugin.ts";
 import type { Queued, QueuedRecipient, RecipientState } from "../spool/spool.ts";
 import type { AttemptRecipient } from "./attempt.ts";
+import type { Way } from "./relay.ts";
 import type { Reported } from "./reports.ts";
 
 /** A recipient that is to be tried. */
@@ -23,7 +23,7 @@ export interface Job {
   /** What is counted and put to sleep together; names of different transports don't meet. */
   readonly destination: string;
   readonly candidates: readonly Candidate[];
-  readonly hops: readonly Hop[] | undefined;
+  readonly way: Way;
 }
 
 /** A recipient for whom a report waits until the others' outcomes are known. */
@@ -62,11 +62,11 @@ export interface Routed {
   readonly recipient: QueuedRecipient;
   readonly destination: string;
   readonly batch: number;
-  readonly hops: readonly Hop[] | undefined;
+  readonly way: Way;
 }
 
 /**
- * Puts those together that one attempt can take: same way, same copy, same number of attempts, at most `batch` of them.
+ * Puts those together that one attempt can take: same way, sender and copy, same number of attempts, at most `batch` of them.
  * The order of recipients stays.
  */
 export function splitIntoJobs(round: Round, routed: readonly Routed[]): Job[] {
@@ -74,13 +74,15 @@ export function splitIntoJobs(round: Round, routed: readonly Routed[]): Job[] {
   if (only && routed.length === 1) return [jobOf(round, [only])];
   const groups = new Map<string, Routed[]>();
   for (const one of routed) {
-    const { candidate, recipient, destination, hops } = one;
+    const { candidate, recipient, destination, way } = one;
     const key = JSON.stringify([
       recipient.via,
       destination,
       candidate.state.attempts,
       recipient.own ?? [],
-      hops,
+      way.hops,
+      way.sender,
+      way.top,
     ]);
     const group = groups.get(key);
     if (group) group.push(one);
@@ -97,8 +99,8 @@ export function splitIntoJobs(round: Round, routed: readonly Routed[]): Job[] {
 }
 
 function jobOf(round: Round, group: readonly Routed[]): Job {
-  const { recipient: { via }, destination, hops } = group[0]!;
-  return { round, via, destination, hops, candidates: group.map(({ candidate }) => candidate) };
+  const { recipient: { via }, destination, way } = group[0]!;
+  return { round, via, destination, way, candidates: group.map(({ candidate }) => candidate) };
 }
 
 /** What a job takes of its message; `undefined` where an operator has changed it since the job was made. */

@@ -14,12 +14,12 @@ export function smtpCourier(delivery: () => SmtpDelivery): Courier {
   return {
     batch,
     destinationOf: (domain, hops) => delivery().destinationOf(domain, hops).key,
-    async deliver({ envelope, message, recipients, hops, stopping }: Attempt): Promise<Answer> {
-      const { id, sender, utf8, ret, envid } = envelope;
+    async deliver({ envelope, message, recipients, hops, sender, stopping }: Attempt): Promise<Answer> {
+      const { id, utf8, ret, envid } = envelope;
       const smtp = delivery();
       const results = await smtp.deliver({
         id,
-        sender,
+        sender: sender ?? envelope.sender,
         utf8,
         ret,
         envid,
@@ -42,6 +42,7 @@ function resultOf(result: SmtpResult): Result {
     reply,
     ...(host !== undefined && { host }),
     ...(outcome === "delivered" && result.dsnOffered && { dsn: "passed on" as const }),
+    ...(outcome === "delivered" && result.protocol === "lmtp" && { final: true as const }),
     ...(outcome === "delivered" && result.tls && { tls: result.tls.version }),
     ...(outcome === "deferred" && { reason: result.reason }),
   };

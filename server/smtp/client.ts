@@ -1,10 +1,11 @@
 /**
- * The client's side of SMTP (RFC 5321 §3, §4.2.4) as a machine without I/O: fed with what arrived, it says what to do next.
+ * The client's side of SMTP (RFC 5321 §3, §4.2.4) and LMTP (RFC 2033) as a machine without I/O: fed with what arrived, it says
+ * what to do next.
  *
  * | state        | what was sent         | the reply leads to                                                       |
  * |--------------|-----------------------|--------------------------------------------------------------------------|
  * | `greeting`   |                       | 2xx `hello`                                                              |
- * | `hello`      | EHLO                  | 2xx `starttls`, `auth` or `ready`; 5xx `helo`                            |
+ * | `hello`      | EHLO, or LHLO         | 2xx `starttls`, `auth` or `ready`; 5xx `helo`, to LHLO `over`            |
  * | `helo`       | HELO                  | 2xx `auth` or `ready`                                                    |
  * | `starttls`   | STARTTLS              | 2xx `encrypting`; after the handshake `hello` again, knowing nothing     |
  * | `auth`       | AUTH, or a response   | 2xx `ready`; 334 the next response                                       |
@@ -41,6 +42,8 @@ export type ClientPhase =
 export interface ClientOptions {
   /** What EHLO says; without spaces and control characters. */
   readonly name: string;
+  /** Default `smtp`. */
+  readonly protocol?: "smtp" | "lmtp" | undefined;
   /** STARTTLS: not at all, where the peer offers it, or nothing without it. */
   readonly tls: "never" | "if-offered" | "always";
   /** TLS runs from the first byte on (RFC 8314). */
@@ -221,7 +224,12 @@ export class SmtpClient {
       throw new TypeError("A transaction can't begin now: the session isn't ready");
     }
     this.#state = "transaction";
-    this.#transaction = new RunningTransaction(transaction, this.#offered, this.#stuffer);
+    this.#transaction = new RunningTransaction(
+      transaction,
+      this.#offered,
+      this.#stuffer,
+      this.#options.protocol,
+    );
     this.#follow();
   }
 
@@ -248,7 +256,7 @@ export class SmtpClient {
     // May come at any time, and says that the peer closes (RFC 5321 §3.8).
     else if (reply.code === 421) this.#end({ kind: "refused", phase, reply });
     else if (this.#state === "auth") this.#authenticating(reply);
-    else if (this.#state === "hello" && reply.code >= 500) {
+    else if (this.#state === "hello" && reply.code >= 500 && this.#options.protocol !== "lmtp") {
       this.#state = "helo";
       this.#out = encoder.encode(`HELO ${this.#options.name}\r\n`);
     } else if (!isPositive(reply)) this.#end({ kind: "refused", phase, reply });
@@ -263,7 +271,8 @@ export class SmtpClient {
 
   #hello(): void {
     this.#state = "hello";
-    this.#out = encoder.encode(`EHLO ${this.#options.name}\r\n`);
+    const verb = this.#options.protocol === "lmtp" ? "LHLO" : "EHLO";
+    this.#out = encoder.encode(`${verb} ${this.#options.name}\r\n`);
   }
 
   /** The peer has greeted us back. */

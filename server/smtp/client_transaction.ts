@@ -1,6 +1,6 @@
 /**
  * One mail transaction as a client sees it (RFC 5321 §3.3), without I/O. Whichever way it ends, each recipient has exactly one
- * result (CASES O03).
+ * result (CASES O03). In LMTP the message has a reply for each accepted recipient, in their order (RFC 2033 §4.2).
  */
 import {
   type ClientRecipient,
@@ -63,10 +63,13 @@ export class RunningTransaction {
   readonly #offered: Offered;
   readonly #stuffer: DotStuffer;
   readonly #content: Uint8Array | undefined;
+  readonly #protocol: "smtp" | "lmtp";
   /** Indices of the recipients that are sent, and their RCPTs. */
   readonly #sending: number[] = [];
   readonly #commands: string[] = [];
   readonly #accepted: number[] = [];
+  /** LMTP: how many of the accepted have their reply to the message. */
+  #concluded = 0;
   /** Replies so far to MAIL, RCPT… and DATA or BDAT. */
   #answered = 0;
   #mail: ClientReply | undefined;
@@ -75,7 +78,13 @@ export class RunningTransaction {
   #pipelined = false;
 
   /** @param stuffer Shared by all transactions of a session, whose content comes one after the other. */
-  constructor(transaction: ClientTransaction, offered: Offered, stuffer: DotStuffer) {
+  constructor(
+    transaction: ClientTransaction,
+    offered: Offered,
+    stuffer: DotStuffer,
+    protocol: "smtp" | "lmtp" = "smtp",
+  ) {
+    this.#protocol = protocol;
     this.#offered = offered;
     this.#stuffer = stuffer;
     this.#content = transaction.content;
@@ -255,6 +264,8 @@ export class RunningTransaction {
       this.#reset();
     } else if (wanted) {
       this.#sendContent();
+    } else if (this.#protocol === "lmtp") {
+      return "out-of-order"; // it had to be a 503 (RFC 2033 §4.2): how many replies a lone dot would have, nobody knows
     } else {
       this.#state = "lone-dot"; // it waits for content that nobody is to have (RFC 2920 §3.1)
       this.out = loneDot;
@@ -281,12 +292,16 @@ export class RunningTransaction {
   #final(reply: ClientReply): "taken" | "out-of-order" {
     if (reply.code >= 300 && reply.code < 400) return "out-of-order";
     this.#answered++;
-    if (!isPositive(reply)) {
-      this.#refuse("final", reply);
-    } else {
-      const delivered: ClientResult = { kind: "delivered", reply };
-      for (const index of this.#accepted) this.results[index] = delivered;
+    const result: ClientResult = isPositive(reply)
+      ? { kind: "delivered", reply }
+      : { kind: "refused", phase: "final", reply };
+    if (this.#protocol === "lmtp") {
+      this.results[this.#accepted[this.#concluded++]!] = result;
+      if (this.#concluded === this.#accepted.length) this.#done();
+      else this.#state = "final"; // also where all of it went with the envelope
+      return "taken";
     }
+    for (const index of this.#accepted) this.results[index] = result;
     this.#done();
     return "taken";
   }

@@ -7,7 +7,7 @@ import { delivered, type Hop, type Outcome } from "../plugin.ts";
 export interface OutgoingMail extends ReadMail {
   /** The message's queue id. */
   readonly id: string;
-  /** The envelope sender, `""` for bounces. */
+  /** The sender that MAIL says, `""` for bounces: the envelope's, unless a relay's route said another. */
   readonly from: string;
   /** The recipients; in `server.sent` those who got it. */
   readonly to: readonly string[];
@@ -44,11 +44,13 @@ export type SmtpSays = Outcome | readonly Outcome[] | "unreachable" | void;
 export function fakeCourier(answer: () => SmtpAnswer, sent: (mail: OutgoingMail) => void): Courier {
   return {
     batch: 100,
-    destinationOf: (domain, hops) => hops ? hops.map(({ host }) => host).join(",") : domain,
-    async deliver({ envelope, message, recipients, attempt, hops, stopping }: Attempt): Promise<Answer> {
+    destinationOf: (domain, hops) => hops ? hops.map(({ host, path }) => host ?? path).join(",") : domain,
+    async deliver(given: Attempt): Promise<Answer> {
+      const { envelope, message, recipients, attempt, hops, stopping } = given;
+      const from = given.sender ?? envelope.sender;
       const bytes = await message.bytes(Infinity);
       const to = recipients.map(({ address }) => address);
-      const mail = { id: envelope.id, from: envelope.sender, to, attempt, hops, ...readMail(bytes) };
+      const mail = { id: envelope.id, from, to, attempt, hops, ...readMail(bytes) };
       const said = await Promise.race([answer()(mail), aborted(stopping)]);
       if (said === "unreachable") return { results: to.map(() => noConnection), contact: "unreachable" };
       const outcomes: readonly (Outcome | undefined)[] = said === undefined

@@ -153,3 +153,12 @@ on("auth", (_s, credentials) => { host.log.info("login", { credentials }); });
 
 // @ts-expect-error 63 TS2339 a password of an OAuth login
 on("auth", (_s, credentials) => { host.log.info(credentials.password); });
+
+// @ts-expect-error 66 TS2322 relay names a transport instead of hops
+host.relay("x", () => accept({ via }));
+
+// @ts-expect-error 67 TS2322 hop with a host and a socket
+on("route", () => accept({ hops: [{ host: "mx.example", path: "/run/lmtp" }] }));
+
+// @ts-expect-error 68 TS2322 onward without targets
+on("resolve", () => accept({ onward: via }));

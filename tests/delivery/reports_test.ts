@@ -266,6 +266,7 @@ Deno.test("smtp: what its results say of recipients, and of the destination", as
     tls: undefined,
     verified: false,
     dsnOffered: true,
+    protocol: "smtp",
   };
   for (
     const [result, contact] of [

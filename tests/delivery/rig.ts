@@ -89,7 +89,7 @@ export function rig(options: RigOptions = {}) {
   });
   const smtp: Courier = {
     batch: options.batch ?? 100,
-    destinationOf: (domain, hops) => hops ? hops.map(({ host }) => host).join() : domain,
+    destinationOf: (domain, hops) => hops ? hops.map(({ host, path }) => host ?? path).join() : domain,
     deliver: async (attempt) => {
       attempts.push(attempt);
       return await (options.smtp ?? ((one) => each(one, ok)))(attempt);

@@ -1,7 +1,7 @@
 import { deepStrictEqual as deepEqual, match, ok, rejects, strictEqual as equal } from "node:assert/strict";
 import { bundled } from "../../server/bundled.ts";
 import { Source } from "../../server/config/read.ts";
-import type { Generation, Instance } from "../../server/generation.ts";
+import type { DeliveringTransport, Generation, Instance } from "../../server/generation.ts";
 import { describeHooks, loadGeneration, whyNobodyIsAccepted } from "../../server/load.ts";
 import { Modules } from "../../server/load/module.ts";
 import { definePlugin } from "../../server/plugin.ts";
@@ -47,8 +47,8 @@ Deno.test("load: an instance is what its entry and its plugin say", async () => 
   ], false]);
   deepEqual(Object.keys(own.handlers), ["rcpt"]);
   deepEqual([...transports.keys()], ["archive", "t"]);
-  const { by, inline, batch } = transports.get("archive")!;
-  deepEqual([by, inline, batch], [archive, true, 5]);
+  const { deliver: _deliver, ...registered } = transports.get("archive") as DeliveringTransport;
+  deepEqual(registered, { name: "archive", by: archive, inline: true, batch: 5 });
 });
 
 Deno.test("load: a plugin that imports nothing at run time, and is given the API", async () => {

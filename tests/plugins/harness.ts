@@ -11,6 +11,7 @@ import type {
   Message,
   Plugin,
   Recipient,
+  RelayRoute,
   Session,
   Target,
   Transaction,
@@ -123,6 +124,7 @@ export interface Rig {
   readonly handlers: Partial<Hooks>;
   readonly owned: readonly string[];
   readonly transports: ReadonlyMap<string, { deliver: Deliver; inline: boolean; batch: number }>;
+  readonly relays: ReadonlyMap<string, RelayRoute>;
   readonly log: readonly Line[];
   /** The wall clock, milliseconds; tests set it. */
   time: number;
@@ -156,7 +158,8 @@ export async function setUp<O extends z.ZodType>(
     increment: unused("store"),
     delete: unused("store"),
   };
-  const rig = { handlers, owned, transports, log, time: 1_700_000_000_000 };
+  const relays = new Map<string, RelayRoute>();
+  const rig = { handlers, owned, transports, relays, log, time: 1_700_000_000_000 };
   const host: Host = {
     name: plugin.name,
     owns: (domains) => void owned.push(...domains),
@@ -170,6 +173,10 @@ export async function setUp<O extends z.ZodType>(
     },
     transport(name, deliver, how = {}): Transport {
       transports.set(name, { deliver, inline: how.inline ?? false, batch: how.batch ?? 1 });
+      return { transport: name };
+    },
+    relay(name, route): Transport {
+      relays.set(name, route);
       return { transport: name };
     },
     submit: unused("spool"),

@@ -18,7 +18,10 @@ export interface Dialog {
   readonly end: string;
 }
 
+export const lmtp: ClientOptions = { ...plain, protocol: "lmtp" };
+
 const hello = "EHLO us.example\r\n";
+const lhello = "LHLO us.example\r\n";
 export const all = ["PIPELINING", "SIZE 100000", "8BITMIME", "SMTPUTF8", "DSN", "CHUNKING"];
 
 export const dialogs: Dialog[] = [
@@ -461,5 +464,91 @@ export const dialogs: Dialog[] = [
     peer: { offers: ["AUTH GSSAPI"] },
     writes: [hello],
     end: "no-auth at auth",
+  },
+  {
+    name: "LMTP: a reply for each accepted recipient, in their order",
+    options: lmtp,
+    peer: {
+      offers: ["PIPELINING"],
+      replies: {
+        RCPT: ["250 ok", "550 no", "250 ok", "250 ok"],
+        content: ["250 ok", "452 4.2.2 full", "550 5.7.1 no"],
+      },
+    },
+    transaction: mail({ to: ["b@x.org", "c@x.org", "d@x.org", "e@x.org"] }),
+    writes: [
+      lhello,
+      "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@x.org>\r\nRCPT TO:<c@x.org>\r\nRCPT TO:<d@x.org>\r\nRCPT TO:<e@x.org>\r\nDATA\r\n",
+      message + ".\r\n",
+    ],
+    results: ["delivered", "rcpt 550", "final 452", "final 550"],
+    end: "ready",
+  },
+  {
+    name: "LMTP: the same for a chunk that went with the envelope",
+    options: lmtp,
+    peer: { offers: all, replies: { content: ["250 ok", "550 no"] } },
+    transaction: mail({ to: ["b@x.org", "c@x.org"] }),
+    writes: [
+      lhello,
+      "MAIL FROM:<a@example.com> SIZE=21\r\nRCPT TO:<b@x.org>\r\nRCPT TO:<c@x.org>\r\nBDAT 21 LAST\r\n" +
+      message,
+    ],
+    results: ["delivered", "final 550"],
+    end: "ready",
+  },
+  {
+    name: "LMTP: lost between two replies: the first has it, of the other nobody knows",
+    options: lmtp,
+    peer: { offers: [], replies: { content: ["250 ok", { ends: "lost" }] } },
+    transaction: mail({ to: ["b@x.org", "c@x.org"] }),
+    writes: [
+      lhello,
+      "MAIL FROM:<a@example.com>\r\n",
+      "RCPT TO:<b@x.org>\r\n",
+      "RCPT TO:<c@x.org>\r\n",
+      "DATA\r\n",
+      message + ".\r\n",
+    ],
+    results: ["delivered", "unknown"],
+    end: "lost at final",
+  },
+  {
+    name: "LMTP: 421 between two replies: the other is not taken",
+    options: lmtp,
+    peer: { offers: ["PIPELINING"], replies: { content: ["250 ok", "421 bye"] } },
+    transaction: mail({ to: ["b@x.org", "c@x.org"] }),
+    writes: [
+      lhello,
+      "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@x.org>\r\nRCPT TO:<c@x.org>\r\nDATA\r\n",
+      message + ".\r\n",
+    ],
+    results: ["delivered", "lost"],
+    end: "refused at final",
+  },
+  {
+    name: "LMTP: nobody accepted, DATA is refused",
+    options: lmtp,
+    peer: { offers: ["PIPELINING"], replies: { RCPT: ["550 no"] } },
+    transaction: mail({ to: ["b@x.org"] }),
+    writes: [lhello, "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@x.org>\r\nDATA\r\n", "RSET\r\n"],
+    results: ["rcpt 550"],
+    end: "ready",
+  },
+  {
+    name: "LMTP: 354 with nobody accepted breaks the rules, and the session is of no use any more",
+    options: lmtp,
+    peer: { offers: ["PIPELINING"], replies: { RCPT: ["550 no"], DATA: ["354 go on"] } },
+    transaction: mail({ to: ["b@x.org"] }),
+    writes: [lhello, "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@x.org>\r\nDATA\r\n"],
+    results: ["rcpt 550"],
+    end: "out-of-order at data",
+  },
+  {
+    name: "LMTP: a server that knows no LHLO is not asked in SMTP",
+    options: lmtp,
+    peer: { offers: [], replies: { LHLO: ["500 what"] } },
+    writes: [lhello],
+    end: "refused at hello",
   },
 ];

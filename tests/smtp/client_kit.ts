@@ -10,7 +10,7 @@ export interface Peer {
   readonly offersUnderTls?: readonly string[];
   /** `""`: none. */
   readonly greeting?: string;
-  /** By verb; `content`: to the message, `response`: to what follows 334. */
+  /** By verb; `content`: to the message, in LMTP for each accepted recipient, `response`: to what follows 334. */
   readonly replies?: { readonly [verb: string]: readonly (string | { readonly ends: "lost" })[] };
 }
 
@@ -39,6 +39,13 @@ export function model(peer: Peer): Answering {
   let open = false;
   let mode: "commands" | "data" | "response" = "commands";
   let gone = false;
+  let lmtp = false;
+
+  const kept = (): string => {
+    let said = "";
+    for (let left = lmtp ? good : 1; left > 0 && !gone; left--) said += say("content", usual["content"]!);
+    return said;
+  };
 
   const say = (verb: string, otherwise: string): string => {
     const list = peer.replies?.[verb] ?? [];
@@ -66,10 +73,12 @@ export function model(peer: Peer): Answering {
     }
     const verb = line.split(" ")[0]!;
     switch (verb) {
+      case "LHLO":
       case "EHLO": {
+        lmtp = verb === "LHLO";
         const list = ["mx.example", ...offers];
         return say(
-          "EHLO",
+          verb,
           list.map((one, at) => `250${at === list.length - 1 ? " " : "-"}${one}`).join("\r\n"),
         );
       }
@@ -88,7 +97,7 @@ export function model(peer: Peer): Answering {
         return reply;
       }
       case "BDAT":
-        return good > 0 ? say("content", usual["content"]!) : "503 no recipients\r\n";
+        return good > 0 ? kept() : "503 no recipients\r\n";
       case "AUTH": {
         const reply = say(verb, usual[verb]!);
         if (reply.startsWith("334")) mode = "response";
@@ -109,7 +118,7 @@ export function model(peer: Peer): Answering {
         if (mode === "data") {
           if (!/(^|\r\n)\.\r\n$/.test(rest)) return said; // a piece; its lines are checked elsewhere
           mode = "commands";
-          return said + say("content", usual["content"]!);
+          return said + kept();
         }
         const end = rest.indexOf("\r\n") + 2;
         const line = rest.slice(0, end - 2);

@@ -3,7 +3,7 @@ import { deepStrictEqual as deepEqual, ok, strictEqual as equal, throws } from "
 import fc from "fast-check";
 import { SmtpClient } from "../../server/smtp/client.ts";
 import { wireAddress } from "../../server/smtp/client_command.ts";
-import { all, dialogs, plain } from "./client_dialogs.ts";
+import { all, dialogs, lmtp, plain } from "./client_dialogs.ts";
 import { byteByByte, converse, mail, message, model, short, whole } from "./client_kit.ts";
 
 const encode = (text: string) => new TextEncoder().encode(text);
@@ -30,6 +30,15 @@ Deno.test("client: several messages on one connection, with a refused one betwee
   const last = client.next();
   equal(last.kind === "write" && new TextDecoder().decode(last.bytes), "QUIT\r\n");
   deepEqual(client.next(), { kind: "over", failure: undefined });
+});
+
+Deno.test("client: LMTP goes on with the next message once all recipients are answered", () => {
+  const client = new SmtpClient(lmtp);
+  const peer = model({ offers: all, replies: { content: ["250 ok", "550 no", "250 ok"] } });
+  const to = ["b@x.org", "c@x.org"];
+  const said = converse(client, peer, [mail({ to }), mail({ to })], byteByByte);
+  deepEqual(said.results.map(short), [["delivered", "final 550"], ["delivered", "delivered"]]);
+  equal(said.end, "ready");
 });
 
 Deno.test("client: what a peer says unasked ends the session", () => {
@@ -145,19 +154,20 @@ Deno.test("client: whatever a peer says, it comes to an end, and each recipient 
       offersArb,
       fc.array(transactionArb, { maxLength: 3 }),
       fc.boolean(),
-      (texts, offers, mails, bytes) => {
+      fc.constantFrom(plain, lmtp),
+      (texts, offers, mails, bytes, options) => {
         let turn = 0;
         const peer = {
           greeting: () => said1(texts[turn++] ?? []),
           // A good start now and then, else few would get to a transaction.
           answer: (written: string) =>
-            written.startsWith("EHLO") && turn % 3 !== 0
+            /^[EL]HLO/.test(written) && turn % 3 !== 0
               ? ["x", ...offers].map((line, at, all) => `250${at === all.length - 1 ? " " : "-"}${line}\r\n`)
                 .join("")
               : said1(texts[turn++] ?? []),
           encrypted: () => {},
         };
-        const client = new SmtpClient(plain);
+        const client = new SmtpClient(options);
         const run = converse(client, peer, mails, bytes ? byteByByte : whole, ["x", "\r\n."]);
         ok(run.steps < 5000);
         for (const results of run.results) ok(results.every((result) => result !== undefined));
@@ -169,6 +179,8 @@ Deno.test("client: whatever a peer says, it comes to an end, and each recipient 
     return texts.map((text) => text.startsWith("[") ? text : `${text}\r\n`).join("");
   }
 });
+
+const mailsArb = fc.array(transactionArb, { minLength: 1, maxLength: 3 });
 
 Deno.test("client: the same replies in other pieces lead to the same words and the same results", () => {
   const code = (good: string) =>
@@ -190,9 +202,9 @@ Deno.test("client: the same replies in other pieces lead to the same words and t
     }),
   });
   fc.assert(
-    fc.property(peerArb, fc.array(transactionArb, { minLength: 1, maxLength: 3 }), (peer, mails) => {
+    fc.property(peerArb, mailsArb, fc.constantFrom(plain, lmtp), (peer, mails, options) => {
       const run = (cut: typeof whole) => {
-        const client = new SmtpClient(plain);
+        const client = new SmtpClient(options);
         const { writes, results, end } = converse(client, model(peer), mails, cut, ["x\r\n."]);
         return { writes, results: results.map(short), end };
       };

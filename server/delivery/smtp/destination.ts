@@ -1,16 +1,28 @@
 /** Where mail for a domain goes, as the configuration says it: hosts by name, or those that MX names. */
 import type { Outbound, Route } from "../../config/outbound.ts";
-import type { Hop } from "../../verdict.ts";
+import type { Hop, HopAuth } from "../../verdict.ts";
 
 /** `opportunistic`: TLS where it can be had, verified or not; `required`: verified, or not sent; `implicit`: that, from the first byte on. */
 export type TlsPolicy = "opportunistic" | "required" | "none" | "implicit";
 
 /** A host to connect to. */
 export interface NextHop {
-  /** A name or an IP address. */
+  /** A name or an IP address; of a Unix socket `localhost`. */
   readonly host: string;
+  /** Of a Unix socket 0. */
   readonly port: number;
+  /** The Unix socket that is connected to instead, never encrypted. */
+  readonly path?: string | undefined;
   readonly tls: TlsPolicy;
+  readonly auth?: Account | undefined;
+  /** Default `smtp`. */
+  readonly protocol?: "smtp" | "lmtp" | undefined;
+}
+
+/** Who logs in at a hop. */
+export interface Account extends HopAuth {
+  /** Stands for user and password where sessions are told apart and where people read: the password isn't in it. */
+  readonly label: string;
 }
 
 /** Where recipients go together. */
@@ -38,7 +50,6 @@ export interface HopsDestination extends AnyDestination {
   readonly kind: "hops";
   /** At least one. */
   readonly hops: readonly NextHop[];
-  readonly auth: Route["auth"];
 }
 
 /** Few have more correspondents; what is kept is only there to be made once. */
@@ -48,6 +59,11 @@ const mostKept = 10_000;
 export class Destinations {
   readonly #outbound: Outbound;
   readonly #known = new Map<string, Destination>();
+  /** By user and password. */
+  readonly #accounts = new Map<string, Account>();
+  /** Who has an account in there. */
+  readonly #users = new Set<string>();
+  #numbered = 0;
 
   constructor(outbound: Outbound) {
     this.#outbound = outbound;
@@ -83,24 +99,38 @@ export class Destinations {
     const usual = port === 465 ? "implicit" : route.auth !== undefined ? "required" : undefined;
     const tls = route.tls ?? usual ?? this.#tlsOf(domain) ?? "opportunistic";
     const { host, auth, source, helo } = route;
-    return {
-      kind: "hops",
-      key: keyOf([{ host, port, tls }], [auth?.user, source, helo]),
-      hops: [{ host, port, tls }],
-      auth,
-      source,
-      helo,
-    };
+    const hops = [{ host, port, tls, auth: auth && this.#account(auth) }];
+    return { kind: "hops", key: keyOf(hops, [source, helo]), hops, source, helo };
   }
 
   #byHook(domain: string, given: readonly Hop[]): HopsDestination {
     const usual = this.#tlsOf(domain) ?? "opportunistic";
-    const hops = given.map(({ host, port, tls }) => ({
-      host,
-      port: port ?? this.#outbound.port,
-      tls: tls ?? usual,
-    }));
-    return { kind: "hops", key: keyOf(hops, []), hops, auth: undefined, source: undefined, helo: undefined };
+    const hops = given.map((hop): NextHop => {
+      const auth = hop.auth && this.#account(hop.auth);
+      const { protocol } = hop;
+      if (hop.path !== undefined) {
+        return { host: "localhost", port: 0, path: hop.path, tls: "none", auth, protocol };
+      }
+      const port = hop.port ?? this.#outbound.port;
+      const tls = hop.tls ?? (port === 465 ? "implicit" : auth !== undefined ? "required" : usual);
+      return { host: hop.host, port, tls, auth, protocol };
+    });
+    return { kind: "hops", key: keyOf(hops, []), hops, source: undefined, helo: undefined };
+  }
+
+  /** The same user with another password is another account: who has it wrong must not get in by who has it right. */
+  #account(auth: HopAuth): Account {
+    const { user, password, passwordFile } = auth;
+    const key = JSON.stringify([user, password, passwordFile]);
+    const known = this.#accounts.get(key);
+    if (known !== undefined) return known;
+    if (this.#accounts.size >= mostKept) this.#accounts.clear(); // `#users` stays: no label is ever given to another
+    const isFirst = !this.#users.has(user) && this.#users.size < mostKept;
+    if (isFirst) this.#users.add(user);
+    const label = isFirst ? user : `${user}#${++this.#numbered}`;
+    const account: Account = { user, password, passwordFile, label };
+    this.#accounts.set(key, account);
+    return account;
   }
 
   #tlsOf(domain: string): "opportunistic" | "required" | "none" | undefined {
@@ -108,11 +138,18 @@ export class Destinations {
   }
 }
 
+/** Where a hop is, for people and for keys. */
+export function placeOf({ host, port, path }: NextHop): string {
+  return path ?? `${host.includes(":") ? `[${host}]` : host.toLowerCase()}:${port}`;
+}
+
 /** What makes two sessions different is in the key: mail that needs TLS must not go with mail that doesn't. */
 function keyOf(hops: readonly NextHop[], more: readonly (string | undefined)[]): string {
-  const hosts = hops.map(({ host, port, tls }) => {
-    const place = `${host.includes(":") ? `[${host}]` : host.toLowerCase()}:${port}`;
-    return tls === "opportunistic" ? place : `${place} (${tls})`;
+  const hosts = hops.map((hop) => {
+    const { path, tls, auth, protocol } = hop;
+    const policy = path !== undefined || tls === "opportunistic" ? [] : [`(${tls})`];
+    return [placeOf(hop), ...policy, ...(protocol === "lmtp" ? ["lmtp"] : []), ...(auth ? [auth.label] : [])]
+      .join(" ");
   });
   return [...hosts, ...more.filter((one) => one !== undefined)].join(" ");
 }

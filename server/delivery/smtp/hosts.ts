@@ -61,10 +61,11 @@ export class Hosts {
   /** The addresses of one of its hosts: at least one. Rejects only with the signal's reason. */
   async addresses(
     plan: HostPlan,
-    { host }: NextHop,
+    { host, path }: NextHop,
     { source }: Destination,
     signal: AbortSignal,
   ): Promise<{ readonly kind: "addresses"; readonly addresses: readonly string[] } | Settled> {
+    if (path !== undefined) return { kind: "addresses", addresses: [path] };
     const { query, outbound } = this.#how;
     const anywhere = plan.namedBy === "operator" || outbound.allowPrivateAddresses;
     const found = await addressesOf(host, query, anywhere, signal);

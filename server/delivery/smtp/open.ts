@@ -80,8 +80,8 @@ export class Opener {
   /** What tells apart sessions that one may not be taken for the other. */
   endpointOf({ destination, host }: Target, address: string): string {
     const { source = "", helo = "" } = destination;
-    const account = destination.kind === "hops" && destination.auth !== undefined ? destination.key : "";
-    return `${host.tls} ${host.host} ${address} ${host.port} ${source} ${helo} ${account}`;
+    const { tls, port, protocol = "smtp", auth } = host;
+    return JSON.stringify([tls, host.host, address, port, source, helo, protocol, auth?.label]);
   }
 
   /**
@@ -103,6 +103,7 @@ export class Opener {
         const dialled = await this.#how.dial({
           address,
           port: host.port,
+          path: host.path,
           source,
           tls: way.tls,
           signal,
@@ -209,6 +210,7 @@ export class Opener {
       tls: session.tls,
       verified: way.tls?.verified ?? false,
       dsnOffered: offered.dsn,
+      protocol: host.protocol ?? "smtp",
     };
     const opened = {
       session,
@@ -226,12 +228,12 @@ export class Opener {
     { kind: "options"; options: Omit<ClientOptions, "tls"> } | Extract<Opened, { kind: "failed" }>
   > {
     const name = destination.helo ?? this.#how.hostname;
-    const auth = destination.kind === "hops" ? destination.auth : undefined;
-    if (auth === undefined) return { kind: "options", options: { name } };
+    const { auth, protocol } = host;
+    if (auth === undefined) return { kind: "options", options: { name, protocol } };
     try {
       const password = new SecretText(auth.password ?? await readPassword(auth.passwordFile ?? ""));
       const account: ClientAccount = { user: auth.user, password, inTheClear: host.tls === "none" };
-      return { kind: "options", options: { name, auth: account } };
+      return { kind: "options", options: { name, protocol, auth: account } };
     } catch (error) {
       this.#how.log.error("password file unreadable", { file: auth.passwordFile, error: String(error) });
       const text = "The password for the next host could not be read";
@@ -270,8 +272,9 @@ interface Way {
   session: SmtpSession | undefined;
 }
 
-/** `mx.example.org[192.0.2.1]:25`, as people know it from other servers' logs. */
-function nameOf({ host, port }: NextHop, address: string): string {
+/** `mx.example.org[192.0.2.1]:25`, as people know it from other servers' logs; a Unix socket's path. */
+function nameOf({ host, port, path }: NextHop, address: string): string {
+  if (path !== undefined) return path;
   return `${host === address ? "" : host}[${address}]:${port}`;
 }
 

@@ -22,6 +22,8 @@ export interface SmtpDelivered {
   readonly verified: boolean;
   /** The peer was given NOTIFY, ORCPT, RET and ENVID: reports of success are its to make (RFC 3461 §5.2.2). */
   readonly dsnOffered: boolean;
+  /** By LMTP it is in its mailbox. */
+  readonly protocol: "smtp" | "lmtp";
 }
 
 /** To be tried again. */
@@ -84,6 +86,7 @@ export interface Peer {
   readonly tls: TlsState | undefined;
   readonly verified: boolean;
   readonly dsnOffered: boolean;
+  readonly protocol: "smtp" | "lmtp";
 }
 
 /** A recipient's result on one session; `open`: the session ended before it had any, so that another may be tried. */

@@ -15,7 +15,7 @@ export interface Behaviour {
   readonly greeting?: string;
   /** Default: PIPELINING. */
   readonly offers?: readonly string[];
-  /** The reply to a command, or to a message (`.`); `undefined`: the usual one; `drop`: the connection is reset; `hang`: none. */
+  /** The reply to a command, or to a message (`.`; in LMTP `. RCPT TO:…` for each recipient); `undefined`: the usual one; `drop`: the connection is reset; `hang`: none. */
   readonly reply?: (command: string) => string | undefined;
   /** TLS, with this certificate, by STARTTLS; `implicit` from the first byte on. */
   readonly tls?: {
@@ -73,7 +73,8 @@ class Peer implements TestPeer {
     });
   }
 
-  listen(): Promise<void> {
+  listen(path?: string): Promise<void> {
+    if (path !== undefined) return new Promise((resolve) => this.#server.listen(path, () => resolve()));
     return new Promise((resolve) =>
       this.#server.listen(0, "127.0.0.1", () => {
         this.port = (this.#server.address() as { port: number }).port;
@@ -116,12 +117,13 @@ class Peer implements TestPeer {
   }
 }
 
-/** Starts one; `behave` says how each connection is served. */
+/** Starts one; `behave` says how each connection is served. @param path A Unix socket to listen on, instead. */
 export async function startPeer(
   behave: Behaviour | ((connection: number) => Behaviour) = {},
+  path?: string,
 ): Promise<TestPeer> {
   const peer = new Peer(typeof behave === "function" ? behave : () => behave);
-  await peer.listen();
+  await peer.listen(path);
   return peer;
 }
 
@@ -137,6 +139,7 @@ class Connection {
   #rcpt: string[] = [];
   #socket: Socket;
   #encrypted = false;
+  #lmtp = false;
   readonly #onData = (bytes: Uint8Array) => this.#take(bytes);
 
   constructor(
@@ -198,6 +201,21 @@ class Connection {
   }
 
   #keep(content: string): boolean {
+    return this.#lmtp ? this.#keepForEach(content) : this.#keepForAll(content);
+  }
+
+  /** RFC 2033 §4.2. */
+  #keepForEach(content: string): boolean {
+    const said = this.#rcpt.splice(0).map((rcpt) => [rcpt, this.behaviour.reply?.(`. ${rcpt}`)] as const);
+    const rcpt = said.filter(([, said]) => said === undefined || said.startsWith("2")).map(([rcpt]) => rcpt);
+    if (rcpt.length > 0) {
+      const { index: connection } = this;
+      this.peer.messages.push({ connection, tls: this.#encrypted, mail: this.#mail, rcpt, content });
+    }
+    return said.every(([, said]) => this.#answer(said, "250 2.0.0 in the mailbox"));
+  }
+
+  #keepForAll(content: string): boolean {
     const said = this.behaviour.reply?.(".");
     const wanted = this.#rcpt.length > 0;
     if (wanted && (said === undefined || said.startsWith("2"))) {
@@ -228,7 +246,9 @@ class Connection {
     const verb = line.split(/[ :]/)[0]!;
     const good = said === undefined || /^[23]/.test(said);
     switch (verb) {
+      case "LHLO":
       case "EHLO": {
+        this.#lmtp = verb === "LHLO";
         const { offers = ["PIPELINING"], tls } = this.behaviour;
         const all = ["peer", ...offers, ...(tls && !this.#encrypted ? ["STARTTLS"] : [])];
         return this.#answer(

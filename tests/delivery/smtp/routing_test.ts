@@ -1,9 +1,10 @@
 /** From a domain to addresses: the configuration's routes, MX, and what DNS can't or won't say. */
-import { deepStrictEqual as deepEqual, match, strictEqual as equal } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import { outbound } from "../../../server/config/outbound.ts";
 import { isPublic } from "../../../server/delivery/smtp/addresses.ts";
 import { Destinations } from "../../../server/delivery/smtp/destination.ts";
 import { mailHosts } from "../../../server/delivery/smtp/mx.ts";
+import type { Hop } from "../../../server/plugin.ts";
 import { fakeDns, type FakeName } from "../../../server/testing/dns.ts";
 import { sender, short } from "./kit.ts";
 import { startPeer } from "./peer.ts";
@@ -170,6 +171,18 @@ Deno.test("routes: the entry that fits best; what makes sessions differ is in th
   }]);
   equal(hooked.key, "h.example:26 (required) i.example:25 (none)");
   equal(new Destinations(outbound.parse({})).of("example.org").key, "example.org");
+  const keys = (...hops: Hop[]) => destinations.of("other.example", hops).key;
+  equal(keys({ host: "h", port: 465 }), "h:465 (implicit)");
+  equal(keys({ host: "h", tls: "opportunistic" }), "h:25");
+  equal(keys({ host: "h", protocol: "lmtp", port: 24, tls: "opportunistic" }), "h:24 lmtp");
+  equal(keys({ path: "/run/lmtp", protocol: "lmtp" }), "/run/lmtp lmtp");
+  equal(keys({ path: "/run/lmtp" }), "/run/lmtp");
+  equal(keys({ host: "h", auth: { user: "v", password: "secret" } }), "h:25 (required) v");
+  equal(keys({ host: "h", auth: { user: "v", password: "secret" }, tls: "none" }), "h:25 (none) v");
+  const other = keys({ host: "h", auth: { user: "v", password: "another" } });
+  equal(other, "h:25 (required) v#1", "another password is another account, and neither is in the key");
+  equal(keys({ host: "h", auth: { user: "v", password: "another" } }), other);
+  ok(keys({ host: "h", auth: { user: "v", passwordFile: "/pw" } }) !== other);
 });
 
 Deno.test("hops of a plugin are tried in their order, at private addresses too", async () => {

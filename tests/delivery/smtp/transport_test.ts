@@ -19,6 +19,7 @@ Deno.test("messages go over one kept connection, which ends with QUIT", async ()
         tls: undefined,
         verified: false,
         dsnOffered: false,
+        protocol: "smtp",
       });
     }
   }
