@@ -12,9 +12,9 @@ import { type Goal, kib, mib } from "./report.ts";
 import { type Extent, type Part, small, withPeers } from "./rounds.ts";
 
 const writers = 200;
-const hour = 3_600_000;
+const minute = 60_000;
 
-/** Keeps messages that are due in some hours, through the spool itself. */
+/** Keeps messages that are due in one to four hours, as deferred ones are at most, through the spool itself. */
 async function fill(folder: string, count: number): Promise<void> {
   await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
   const ids = openIds(systemClock);
@@ -36,7 +36,7 @@ async function fill(folder: string, count: number): Promise<void> {
           from: { ip: "192.0.2.1", helo: "client.example.test" },
         },
         memoryContent(content.slice()),
-        [Date.now() + (6 + number % 18) * hour],
+        [Date.now() + (60 + number % 175) * minute],
       );
     }
   };

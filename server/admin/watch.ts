@@ -47,6 +47,7 @@ export class Watch implements Metrics {
         await file.sync();
         this.synced((performance.now() - began) / 1000);
       },
+      truncate: (octets) => file.truncate(octets),
       close: () => file.close(),
     });
     return {

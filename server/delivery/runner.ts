@@ -212,27 +212,43 @@ export class Runner {
       this.#take(early.id, early.at, early.shift);
     }
     this.#waiting.begin();
-    const monotonic = this.#options.clock.monotonic();
-    while (this.#takesMore) {
-      const id = this.#waiting.next(monotonic);
-      if (id === undefined) break;
-      this.#take(id, this.#timeline.now(), 0);
-    }
     const now = this.#timeline.now();
+    for (const id of this.#waiting.leaving(this.#options.clock.monotonic())) {
+      this.#options.spool.postpone(id, now);
+    }
+    while (this.#takesMore) {
+      const id = this.#waiting.next();
+      if (id === undefined) break;
+      this.#take(id, now, 0);
+    }
+    const young = this.#youngerThan();
     for (let looks = 0; this.#takesMore && looks < mostLooks;) {
       const due = this.#options.spool.due(now, mostReading - this.#reading);
       if (due.length === 0) return;
       looks += due.length;
-      for (const one of due) this.#look(one);
+      for (const one of due) this.#look(one, young);
     }
   }
 
-  /** Takes a message, unless enough of its kind wait already. */
-  #look(due: Due): void {
+  /** Mail of less than this age, milliseconds, can go to sleep with its destination unread: nobody is to be told of that yet. */
+  #youngerThan(): number {
+    const plugins = this.#options.plugins();
+    const isRouted = plugins.chain.has("route"); // then only its plugin knows where it goes
+    plugins.release();
+    const { policy: { delayNoticeAfter, giveUpAfter } } = this.#settings;
+    return isRouted ? 0 : Math.min(delayNoticeAfter, giveUpAfter);
+  }
+
+  /** Takes a message, unless enough of its kind wait already, or its destination sleeps. */
+  #look(due: Due, young: number): void {
     const { spool, clock } = this.#options;
-    if (!this.#rounds.has(due.id) && this.#waiting.park(due, clock.monotonic())) {
-      spool.postpone(due.id, Infinity);
-    } else this.#take(due.id, due.at, 0);
+    const monotonic = clock.monotonic();
+    const isNew = !this.#rounds.has(due.id);
+    const isYoung = this.#timeline.ageOf(due.received) < young;
+    const sleep = isNew && isYoung ? this.#waiting.sleepOf(due, monotonic) : undefined;
+    if (sleep) spool.postpone(due.id, Math.ceil(this.#timeline.now() + sleep.until - monotonic));
+    else if (isNew && this.#waiting.park(due, monotonic)) spool.postpone(due.id, Infinity);
+    else this.#take(due.id, due.at, 0);
   }
 
   /** Reads a message and begins its attempts. From here on the spool doesn't give it, until something is recorded. */

@@ -4,17 +4,21 @@
  */
 import { pluginDestination } from "./attempt.ts";
 import type { Courier } from "./attempt.ts";
-import type { Destinations } from "./destinations.ts";
+import type { Destinations, Sleep } from "./destinations.ts";
 import { Fifo } from "./fifo.ts";
 import type { Job } from "./round.ts";
 import type { Due } from "../spool/spool.ts";
 
 /** Messages of one destination that are read before their turn. */
 const enough = 50;
+/** Messages of sleeping destinations that are looked at in one turn of the event loop. */
+const mostRoused = 2000;
 
 /** Ids, by destination. */
 export class Waiting {
   readonly #parked = new Map<string, Fifo<string>>();
+  /** Of destinations that fell asleep: they have to hear of it. */
+  readonly #leaving: Fifo<string>[] = [];
   /** Taken since `begin`, so that what is still being read counts. */
   readonly #taken = new Map<string, number>();
 
@@ -43,12 +47,32 @@ export class Waiting {
     return true;
   }
 
-  /** The next one whose destination has room, or sleeps: then it has to hear of that. */
-  next(now: number): string | undefined {
+  /** The sleep of the only destination that a message has, where nobody but its domain says where it goes. */
+  sleepOf({ destinations: [only, another] }: Due, now: number): Sleep | undefined {
+    if (only === undefined || another !== undefined) return undefined;
+    return this.destinations.sleepOf(this.#nameOf(only), now);
+  }
+
+  /** Those whose destination has fallen asleep; they wait here no longer. */
+  *leaving(now: number): Generator<string> {
+    for (const [name, parked] of this.#parked) {
+      if (!this.destinations.sleepOf(name, now)) continue;
+      this.#parked.delete(name);
+      this.#leaving.push(parked);
+    }
+    for (let left = mostRoused; left > 0; left--) {
+      const id = this.#leaving[0]?.shift();
+      if (id === undefined) return;
+      if (this.#leaving[0]!.length === 0) this.#leaving.shift();
+      yield id;
+    }
+  }
+
+  /** The next one whose destination has room. */
+  next(): string | undefined {
     for (const [name, parked] of this.#parked) {
       const taken = this.#taken.get(name) ?? 0;
-      const room = enough / 2 - this.destinations.waitingAt(name);
-      if (taken >= (this.destinations.sleepOf(name, now) ? enough : room)) continue;
+      if (taken >= enough / 2 - this.destinations.waitingAt(name)) continue;
       const id = parked.shift();
       if (parked.length === 0) this.#parked.delete(name);
       this.#count(name);

@@ -53,6 +53,8 @@ export interface NewFile {
   write(bytes: Uint8Array): Promise<void>;
   /** Makes what was written durable (fdatasync). */
   sync(): Promise<void>;
+  /** Cuts the file off after so many octets, where the next write goes; durable with the next sync. */
+  truncate(octets: number): Promise<void>;
   close(): void;
 }
 
@@ -125,6 +127,7 @@ function writing(file: Deno.FsFile): NewFile {
       for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
     },
     sync: () => file.syncData(),
+    truncate: (octets) => file.truncate(octets),
     close: () => file.close(),
   };
 }

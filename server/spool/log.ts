@@ -28,6 +28,7 @@ import { replay, type Replayed, setAside, UnknownVersion } from "./replay.ts";
 import { Reserve } from "./reserve.ts";
 import { Schedule } from "./schedule.ts";
 import type { Segment } from "./segment.ts";
+import { Spare } from "./spare.ts";
 import {
   type Census,
   Damaged,
@@ -63,6 +64,7 @@ export class LogSpool implements Spool {
   readonly #segments: Set<Segment>;
   readonly #reader: Reader;
   readonly #reserve: Reserve;
+  readonly #spare: Spare;
   readonly #writer: Writer;
   readonly #compactor: Compactor;
   readonly #schedule: Schedule;
@@ -74,7 +76,14 @@ export class LogSpool implements Spool {
   private constructor(
     folder: string,
     options: Required<LogSpoolOptions>,
-    parts: { lock: DiskLock; replayed: Replayed; bodies: BodyStore; reserve: Reserve; attempts: Attempts },
+    parts: {
+      lock: DiskLock;
+      replayed: Replayed;
+      bodies: BodyStore;
+      reserve: Reserve;
+      spare: Spare;
+      attempts: Attempts;
+    },
   ) {
     const { clock, log, disk } = options;
     this.#folder = folder;
@@ -83,13 +92,14 @@ export class LogSpool implements Spool {
     this.#recent = new Recent(options.recent);
     const { queue, segments, next } = parts.replayed;
     [this.#queue, this.#segments, this.#lock] = [queue, segments, parts.lock];
-    [this.bodies, this.#reserve] = [parts.bodies, parts.reserve];
+    [this.bodies, this.#reserve, this.#spare] = [parts.bodies, parts.reserve, parts.spare];
     this.#schedule = new Schedule(queue, parts.attempts, clock);
     this.#reader = new Reader(disk, folder, (number) => this.#segment(number));
     const common = { disk, folder, clock, log, segments };
     this.#writer = new Writer({
       ...common,
       reserve: parts.reserve,
+      spare: parts.spare,
       next,
       segmentSize: options.segment,
       onClosed: () => this.#compactor.wake(),
@@ -130,8 +140,10 @@ export class LogSpool implements Spool {
       const bodies = await BodyStore.open(`${folder}/body`, { ...options.bodies, disk, kept });
       const reserve = new Reserve({ disk, folder, clock, log, reserve: reserved, room });
       await reserve.open();
+      const spare = new Spare({ ...options, folder, reserve, segmentSize: options.segment });
+      await spare.open();
       const attempts = await Attempts.open(`${folder}/attempts`, disk, replayed.queue, log);
-      const spool = new LogSpool(folder, options, { lock, replayed, bodies, reserve, attempts });
+      const spool = new LogSpool(folder, options, { lock, replayed, bodies, reserve, spare, attempts });
       spool.#begin(replayed, options.crashes);
       return spool;
     } catch (error) {
@@ -167,6 +179,7 @@ export class LogSpool implements Spool {
   async close(): Promise<void> {
     await this.#compactor.close();
     await this.#writer.close();
+    await this.#spare.close();
     await Promise.all(this.#background);
     await this.#reserve.close();
     this.#schedule.close();

@@ -116,7 +116,12 @@ export class MemorySpool implements Spool {
   due(now: number, limit: number): readonly Due[] {
     const found = [...this.#messages.values()].filter(({ at }) => at <= now && at < Infinity);
     return found.sort((a, b) => a.at - b.at).slice(0, limit).map(({ envelope, at }) => {
-      return { id: envelope.id, at, destinations: destinationsOf(envelope.recipients) };
+      return {
+        id: envelope.id,
+        at,
+        received: envelope.received,
+        destinations: destinationsOf(envelope.recipients),
+      };
     });
   }
 

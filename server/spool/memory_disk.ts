@@ -2,7 +2,7 @@
 import type { Disk, DiskLock, NewFile, NotesFile } from "./disk.ts";
 
 /** What is asked of a disk and of the files on it. */
-export type DiskOperation = keyof Disk | "write" | "sync";
+export type DiskOperation = keyof Disk | "write" | "sync" | "truncate";
 
 interface Stored {
   bytes: Uint8Array<ArrayBuffer>;
@@ -56,6 +56,11 @@ export class MemoryDisk implements Disk {
         at += bytes.length;
       },
       sync: async () => await this.before("sync", path),
+      truncate: async (octets) => {
+        await this.before("truncate", path);
+        file.bytes.fill(0, octets); // what is written behind the end leaves zeros between
+        file.size = Math.min(file.size, octets);
+      },
       close: () => {
         if (closed) throw new Deno.errors.BadResource("Bad resource ID");
         closed = true;

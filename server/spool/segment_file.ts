@@ -51,7 +51,7 @@ export class SegmentFile implements Batch {
   batchStart = segmentHeaderSize;
   readonly #made: NewSegment;
   readonly #file: NewFile;
-  /** The file's size was fixed beforehand: there is no place for a footer at its end. */
+  /** The file was there before, longer than what is in it. */
   readonly #isPreset: boolean;
   readonly #index = new Encoder(4096);
   #items: Indexed[] = [];
@@ -134,7 +134,8 @@ export class SegmentFile implements Batch {
   async seal(): Promise<void> {
     this.segment.state = "sealing";
     try {
-      if (this.#isPreset || this.segment.size === 0) return;
+      if (this.segment.size === 0) return;
+      if (this.#isPreset) await this.#file.truncate(this.segment.size);
       const into = new Encoder(this.#index.length + 256);
       this.#encodeIndex(into);
       await this.#file.write(into.written);

@@ -73,6 +73,8 @@ export interface Due {
   readonly id: string;
   /** The earliest time at which some recipient is to be tried; `Infinity` when held. */
   readonly at: number;
+  /** When it was accepted, milliseconds since 1970. */
+  readonly received: number;
   /** Where its recipients go, each once, as `destinationOf` says; empty where there are more than 16: `get` tells. */
   readonly destinations: readonly string[];
 }

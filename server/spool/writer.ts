@@ -12,6 +12,7 @@ import { type RecordEncoder, RecordType, type SegmentKind } from "./record.ts";
 import type { Reserve } from "./reserve.ts";
 import type { Segment } from "./segment.ts";
 import { SegmentFile } from "./segment_file.ts";
+import type { Spare } from "./spare.ts";
 import { encodeVoid, type VoidSummary } from "./summary.ts";
 
 /** Something to be recorded. */
@@ -52,6 +53,7 @@ export interface WriterOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly reserve: Reserve;
+  readonly spare: Spare;
   /** All segments there are; new ones are added. */
   readonly segments: Set<Segment>;
   /** The number of the next segment. */
@@ -179,11 +181,13 @@ export class Writer {
   }
 
   async #open(kind: SegmentKind): Promise<SegmentFile> {
-    const { segmentSize, reserve, segments, clock } = this.#options;
+    const { segmentSize, reserve, spare, segments, clock } = this.#options;
     const number = this.#next++;
     const encoder = this.#encoders[kind];
     const made = { ...this.#options, number, kind, encoder, made: clock.now(), limit: segmentSize };
-    const file = await reserve.spend(made) ?? await SegmentFile.create(made);
+    const ready = kind === "hot" ? await spare.take(made) : undefined;
+    const file = ready ?? await reserve.spend(made) ?? await SegmentFile.create(made);
+    if (kind === "hot") spare.prepare();
     segments.add(file.segment);
     return this.#files[kind] = file;
   }

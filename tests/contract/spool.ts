@@ -73,7 +73,12 @@ export function spoolContract(
     deepEqual(await spool.get("Q1"), queued);
     deepEqual(await Array.fromAsync(spool.list()), [queued]);
     deepEqual(spool.due(clock.now(), 10), [
-      { id: "Q1", at: clock.now(), destinations: ["smtp example.org", "smtp example.com"] },
+      {
+        id: "Q1",
+        at: clock.now(),
+        received: clock.now(),
+        destinations: ["smtp example.org", "smtp example.com"],
+      },
     ]);
     deepEqual([spool.size, spool.nextDue, spool.due(clock.now() - 1, 10)], [1, clock.now(), []]);
     equal(new TextDecoder().decode(await octetsOf(await spool.content("Q1"))), "A: 1\r\n\r\nbody\r\n");

@@ -221,7 +221,7 @@ Deno.test("body: Q03 a disk that fails while it is read, or has lost the end", a
   const short = new FileContent(
     store,
     "Q1",
-    { write, sync: write, close() {} },
+    { write, sync: write, truncate: write, close() {} },
     400 * KiB,
     new Uint8Array(0),
   );

@@ -22,6 +22,7 @@ async function open(options: Partial<LogSpoolOptions> = {}) {
     clock: new FakeClock(),
     log,
     disk,
+    segment: 50_000, // and the spare, which a simulated disk copies all the time
     reserve: 0,
     room: 0,
     ...options,

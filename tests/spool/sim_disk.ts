@@ -6,7 +6,7 @@ import type { Disk, DiskLock, NewFile, NotesFile } from "../../server/spool/disk
 import type { Random } from "./random.ts";
 
 /** What is asked of the disk. */
-export type Operation = keyof Disk | "write" | "sync" | "note";
+export type Operation = keyof Disk | "write" | "sync" | "truncate" | "note";
 
 /** The power is gone; nobody is there to see this. */
 export class PowerCut extends Error {
@@ -14,8 +14,9 @@ export class PowerCut extends Error {
 }
 
 interface PendingWrite {
+  /** Of a cut: where the file ends. */
   readonly offset: number;
-  readonly bytes: Uint8Array;
+  readonly bytes: Uint8Array | "cut";
   /** A sync failed: a later one that succeeds says nothing of it (Linux drops the pages). */
   isDoomed: boolean;
 }
@@ -30,9 +31,15 @@ class Inode {
     this.pending.push({ offset, bytes: bytes.slice(), isDoomed: false });
   }
 
+  truncate(size: number): void {
+    this.bytes = this.bytes.slice(0, size);
+    this.pending.push({ offset: size, bytes: "cut", isDoomed: false });
+  }
+
   sync(): void {
     for (const { offset, bytes, isDoomed } of this.pending) {
-      if (!isDoomed) this.durable = overlay(this.durable, offset, bytes);
+      if (isDoomed) continue;
+      this.durable = bytes === "cut" ? this.durable.slice(0, offset) : overlay(this.durable, offset, bytes);
     }
     this.pending = this.pending.filter(({ isDoomed }) => isDoomed);
   }
@@ -164,6 +171,10 @@ export class SimDisk implements Disk {
           throw error;
         }
         inode.sync();
+      },
+      truncate: async (octets) => {
+        await this.#step("truncate", path);
+        inode.truncate(octets);
       },
       close() {},
     };
@@ -303,10 +314,14 @@ function overlay(bytes: Uint8Array, offset: number, more: Uint8Array): Uint8Arra
 function torn(inode: Inode, random: Random, chance: number): Inode {
   let bytes = inode.durable;
   const sector = random.pick([16, 64, 512]);
-  for (const write of inode.pending) {
-    for (let at = 0; at < write.bytes.length; at += sector) {
+  for (const { bytes: written, offset } of inode.pending) {
+    if (written === "cut") {
+      if (random.chance(chance)) bytes = bytes.slice(0, offset);
+      continue;
+    }
+    for (let at = 0; at < written.length; at += sector) {
       if (!random.chance(chance)) continue;
-      bytes = overlay(bytes, write.offset + at, write.bytes.subarray(at, at + sector));
+      bytes = overlay(bytes, offset + at, written.subarray(at, at + sector));
     }
   }
   if (bytes.length < inode.bytes.length && random.chance(0.3)) { // the size was recorded, the octets were not

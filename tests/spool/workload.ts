@@ -40,6 +40,7 @@ export class Workload {
       log: this.log,
       disk,
       segment: this.random.pick([600, 2_000, 8_000]),
+      spares: this.random.pick(["ahead", "none"]),
       inLog: 700,
       recent: this.random.pick([0, 5_000]),
       bodies: { each: 700 },
