@@ -221,10 +221,10 @@ export class Runner {
       if (id === undefined) break;
       this.#take(id, now, 0);
     }
-    const young = this.#youngerThan();
-    for (let looks = 0; this.#takesMore && looks < mostLooks;) {
+    for (let looks = 0, young: number | undefined; this.#takesMore && looks < mostLooks;) {
       const due = this.#options.spool.due(now, mostReading - this.#reading);
       if (due.length === 0) return;
+      young ??= this.#youngerThan();
       looks += due.length;
       for (const one of due) this.#look(one, young);
     }
