@@ -67,9 +67,11 @@ class Loader {
   readonly #problems: Problem[] = [];
   readonly #facts = new Facts();
   readonly #disposals: { readonly name: string; readonly dispose: Dispose }[] = [];
+  readonly #modules: Modules;
 
   constructor(request: LoadRequest) {
     this.#request = request;
+    this.#modules = request.modules ?? new Modules(request.source.folder, request.services.state);
   }
 
   async load(): Promise<LoadResult> {
@@ -90,13 +92,14 @@ class Loader {
   }
 
   async #find(): Promise<Candidate[]> {
-    const { source, entries, services } = this.#request;
-    const modules = this.#request.modules ?? new Modules(source.folder);
+    const { entries, services } = this.#request;
     const found = await Promise.all(entries.map(async (entry, index) => {
       const problem = `${entry.use} could not be imported within ${
         patience / 1000
       } s: does it wait at its top level?`;
-      const result = await withPatience(modules.find(entry.use), services.clock).catch(() => ({ problem }));
+      const result = await withPatience(this.#modules.find(entry.use), services.clock).catch(() => ({
+        problem,
+      }));
       return { entry, index, result };
     }));
     return found.flatMap(({ entry, index, result }) => {
@@ -237,6 +240,7 @@ class Loader {
   #generation(registered: readonly Registered[]): LoadedGeneration {
     const { number, services } = this.#request;
     const disposals = [...this.#disposals].reverse();
+    const modules = this.#modules;
     let disposed: Promise<void> | undefined;
     async function disposeOfAll(): Promise<void> {
       for (const { name, dispose } of disposals) {
@@ -250,6 +254,7 @@ class Loader {
           });
         }
       }
+      await modules.close();
     }
     return {
       number,

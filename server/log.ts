@@ -2,6 +2,7 @@
 import { configureSync, getLogger, type LogRecord, resetSync, type Sink } from "@logtape/logtape";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Formatter, jsonFormatter, textFormatter } from "./log/format.ts";
+import { asWritten } from "./log/places.ts";
 import { LineQueue, type LogTarget, type QueueLimits, standardError } from "./log/queue.ts";
 
 /** How much an event matters, from least to most. */
@@ -103,7 +104,9 @@ function logWith(state: State, bound: Record<string, Field>): Log {
   const logger = getLogger(category);
   const write = (level: Level, event: string, fields?: Record<string, Field>) => {
     if (ranks[level] < state.rank) return; // before anything is made: most debug lines end here
-    logger.emit(new Event(level, event, state.now(), fields === undefined ? bound : { ...bound, ...fields }));
+    const all = fields === undefined ? bound : { ...bound, ...fields };
+    if (ranks[level] >= ranks.warning && typeof all.error === "string") all.error = asWritten(all.error);
+    logger.emit(new Event(level, event, state.now(), all));
   };
   return {
     debug: (event, fields) => write("debug", event, fields),

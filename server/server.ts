@@ -14,6 +14,7 @@ import { ControlServer } from "./control/server.ts";
 import { openDns, type Resolver } from "./dns.ts";
 import type { HostServices } from "./host.ts";
 import { type Ids, openIds } from "./ids.ts";
+import { removeLinks } from "./load/reread.ts";
 import { type Listener, type Listeners, openListeners } from "./listen.ts";
 import { type OpenLog, openLog } from "./log.ts";
 import { Outgoing } from "./outgoing.ts";
@@ -25,6 +26,7 @@ import { systemDisk } from "./spool/disk.ts";
 import { LogSpool } from "./spool/log.ts";
 import { openState, type State } from "./state.ts";
 import { memoryStore, openStore, type Stores } from "./store.ts";
+import { Watching } from "./watching.ts";
 
 /** The configuration is not fit to start from: `problems` says where and why. */
 export class StartRefused extends Error {
@@ -94,6 +96,7 @@ export class Server {
   readonly #watch = new Watch();
   #listeners: Listeners | undefined;
   #stopped: Promise<void> | undefined;
+  #watching: Watching | undefined;
   #reloading: Promise<unknown> = Promise.resolve();
 
   private constructor(file: string, config: Config) {
@@ -144,6 +147,12 @@ export class Server {
     return reloaded;
   }
 
+  /** From now on reloads whenever the configuration, a plugin or what a plugin imports is saved. */
+  async watch(): Promise<void> {
+    this.#watching ??= await Watching.start(this.#file, () => this.reload(), this.#clock);
+    this.#log.info("watching", { files: this.#watching.files });
+  }
+
   /** Takes no more mail, lets sessions finish, and lets go of everything. Resolves within 30 s. */
   stop(): Promise<void> {
     this.#log.info("stopping", { connections: this.#listeners?.connections });
@@ -166,6 +175,7 @@ export class Server {
       dropPrivileges(config.user);
       checkCache(config.user);
     }
+    await removeLinks(state.folder);
     this.#opened = await this.#openEdges(config, state);
     this.#sessions = this.#makeSessions(this.#opened);
     const prepared = await prepare(found, ++this.#generations, this.#services());
@@ -333,6 +343,7 @@ export class Server {
 
   async #close(): Promise<void> {
     this.#unwatch?.();
+    await this.#watching?.stop();
     this.#stopping.abort();
     this.#started.resolve("gave-up"); // whoever came while it started would be waited for
     await this.#watch.close();

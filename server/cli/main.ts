@@ -4,6 +4,7 @@ import { version } from "../version.ts";
 import { check } from "./check.ts";
 import type { Cli, ExitCode } from "./io.ts";
 import { systemCli } from "./io.ts";
+import { newPlugin } from "./new.ts";
 import { addQueueCommands } from "./queue_command.ts";
 import { schema } from "./schema.ts";
 import { serve } from "./serve.ts";
@@ -43,13 +44,18 @@ function makeProgram(cli: Cli, exit: (code: ExitCode) => void): Command {
   // Subcommands take over what is set above only when made by `command`.
   program.command("serve").description("run the server in the foreground")
     .addOption(configOption())
-    .action(async ({ config }) => exit(await serve(config, cli)));
+    .option("--watch", "reload when the configuration, a plugin or what it imports is saved")
+    .action(async ({ config, watch }) => exit(await serve(config, { watch: watch === true }, cli)));
   program.command("check").description("check the configuration and its plugins")
     .addOption(configOption())
     .option("--hooks", "show who is asked at each hook, in order")
     .action(async ({ config, hooks }) => exit(await check(config, { hooks: hooks === true }, cli)));
   program.command("schema").description("print the JSON Schema of the configuration, for editors")
     .action(async () => exit(await schema(cli)));
+  program.command("new").description("begin something")
+    .command("plugin <name>").description("write a plugin, its test, and say how to use it")
+    .option("--dir <folder>", "where its files go", ".")
+    .action(async (name: string, { dir }: { dir: string }) => exit(await newPlugin(name, dir, cli)));
   addUserCommands(program.command("user").description("manage who may log in"), cli, exit);
   addQueueCommands(program.command("queue").description("look into the queue, and change it"), cli, exit);
   return program;

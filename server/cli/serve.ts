@@ -1,9 +1,12 @@
-/** `serve`: runs the server in the foreground until SIGTERM or SIGINT; SIGHUP reloads. */
+/** `serve`: runs the server in the foreground until SIGTERM or SIGINT; SIGHUP reloads, and `--watch` does at each save. */
 import { Server, StartRefused } from "../server.ts";
 import type { Cli, ExitCode } from "./io.ts";
 
-/** @param file The configuration, as given. */
-export async function serve(file: string, cli: Cli): Promise<ExitCode> {
+/**
+ * @param file The configuration, as given.
+ * @param watch Whether to reload when it, a plugin or what a plugin imports is saved.
+ */
+export async function serve(file: string, { watch }: { watch: boolean }, cli: Cli): Promise<ExitCode> {
   let server: Server | undefined;
   let end = () => {};
   const ended = new Promise<void>((resolve) => end = resolve);
@@ -16,6 +19,7 @@ export async function serve(file: string, cli: Cli): Promise<ExitCode> {
   ];
   try {
     server = await Server.start(file);
+    if (watch) await server.watch();
     await ended;
     await server.stop();
     return 0;

@@ -7,30 +7,37 @@ import { closest } from "../config/sentence.ts";
 import { properName } from "../host.ts";
 import type { Api, Credentials, Plugin } from "../plugin.ts";
 import * as api from "../plugin.ts";
+import { Reread } from "./reread.ts";
 import { nameFile, type Naming, placeOf, textOf } from "./place.ts";
 
 /** A plugin and where it came from, or a sentence that says why there is none. */
 export type Found = { readonly plugin: Plugin; readonly naming: Naming } | { readonly problem: string };
 
-/**
- * How often each file was imported in this process. Deno keeps a module for good, under its URL; so a reload imports
- * `…?v=2`, and gets the file as it is now. The limit: what the file itself imports is not read again.
- */
-const imports = new Map<string, number>();
+/** Whether this process has imported a plugin's file before: then Deno has it, or what it imports, and must be made to look again. */
+let importedBefore = false;
 
 /** The modules of one generation: a file that is used twice is imported once. */
 export class Modules {
   readonly #folder: string;
   readonly #bundled: typeof ours;
+  readonly #state: string;
   readonly #found = new Map<string, Promise<Found>>();
+  #reread: Promise<Reread> | "first" | undefined;
 
   /**
    * @param folder Relative paths are relative to it; absolute.
+   * @param state Where links to code are made; absolute.
    * @param bundled The plugins that have a name.
    */
-  constructor(folder: string, bundled: typeof ours = ours) {
+  constructor(folder: string, state: string, bundled: typeof ours = ours) {
     this.#folder = folder;
+    this.#state = state;
     this.#bundled = bundled;
+  }
+
+  /** Once the generation is over. */
+  async close(): Promise<void> {
+    if (this.#reread instanceof Promise) await (await this.#reread).close();
   }
 
   /** Finds what `use:` names; never rejects. */
@@ -62,12 +69,12 @@ export class Modules {
       return { problem: `${use} ${whyUnreadable(error)} (${path})` };
     }
     const { href } = pathToFileURL(path);
-    const count = (imports.get(href) ?? 0) + 1;
-    imports.set(href, count);
     const naming: Naming = { use, url: href, folder: this.#folder };
     let module: { readonly default?: unknown };
     try {
-      module = await import(count === 1 ? href : `${href}?v=${count}`);
+      this.#reread ??= importedBefore ? Reread.open(this.#state) : "first";
+      importedBefore = true;
+      module = await import(this.#reread === "first" ? href : (await this.#reread).url(path));
     } catch (error) {
       return { problem: `${use} cannot be imported: ${whyNotImported(error, naming)}` };
     }
@@ -79,7 +86,7 @@ export class Modules {
 }
 
 /** The absolute path that `use:` means; `undefined` where it is a name. */
-function pathOf(use: string, folder: string): string | undefined {
+export function pathOf(use: string, folder: string): string | undefined {
   if (/^\.{0,2}\//.test(use)) return resolve(folder, use);
   return use.startsWith("file:///") && !/%2f|%00/i.test(use) ? fileURLToPath(use) : undefined;
 }

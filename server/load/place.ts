@@ -2,6 +2,7 @@
 import { stripVTControlCharacters } from "node:util";
 import { isAbsolute, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { asWritten } from "../log/places.ts";
 
 /** How files are called in sentences: the plugin's own file as `use` calls it, others by the shortest path. */
 export interface Naming {
@@ -42,7 +43,7 @@ export function nameFile(url: string, { use, url: own, folder }: Naming): string
 }
 
 /** Deno colours the places in its messages where there is a terminal somewhere. */
-const plain = stripVTControlCharacters;
+const plain = (text: string) => asWritten(stripVTControlCharacters(text));
 
 /** The text of whatever was thrown, on one line, without the places that Deno writes into it. */
 export function textOf(error: unknown): string {

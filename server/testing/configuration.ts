@@ -119,7 +119,7 @@ export async function loadTest(
     timeout: value.timeouts.plugin,
     number,
     services,
-    modules: new Modules(source.folder, table),
+    modules: new Modules(source.folder, source.folder, table),
   });
   if ("problems" in result) throw refusal(result.problems, entries);
   return { settings: value, generation: result.generation };

@@ -123,3 +123,85 @@ Deno.test("T03 a certificate replaced on disk is shown without a signal, a key t
   match(String(error), /the private key .*key\.pem does not belong to the certificate .*cert\.pem/);
   match(await shown(server.port()), /^new\.example\.test RSA-PSS$/);
 });
+
+// ── Code ───────────────────────────────────────────────────────────────────────────────────────────
+
+/** Its header's value comes from a file that it imports, in a folder beside. */
+const importing = `
+import { value } from "./lib/value.ts";
+export default ({ definePlugin }) => definePlugin({
+  name: "importing",
+  setup(on, _options, host) {
+    on("data", (_session, message) => message.prependHeader("X-Value", value));
+    on("vrfy", () => { throw new Error("a bug") });
+    return () => host.log.info("closed", { value });
+  },
+});
+`;
+
+async function writeValue(folder: Folder, code: string): Promise<void> {
+  await Deno.mkdir(folder.at("lib"), { recursive: true });
+  await folder.write("lib/value.ts", code);
+}
+
+Deno.test("SIGHUP: what a plugin imports is read again, a bug in it keeps the old and is named, places are the author's", async () => {
+  await using folder = await makeFolder();
+  await folder.write("importing.ts", importing);
+  await writeValue(folder, 'export const value: string = "one";\n');
+  const config = await writeSettings(folder, { plugins: [{ use: "./importing.ts" }, maildir] });
+  await using server = await ServerProcess.start(config);
+  await writeValue(folder, "export const value: string = = 2;\n");
+  server.signal("SIGHUP");
+  await server.logged("not reloaded: everything stays as it was");
+  const problem = server.log.find(({ event }) => event.includes("cannot be imported"))!.event;
+  match(
+    problem,
+    /postrider\.yaml:5:\d+: \.\/importing\.ts cannot be imported: .* \(\.\/lib\/value\.ts:1:30\)$/,
+  );
+  await deliver(server.port(), "first");
+  equal(await headerOf(folder, "first"), "X-Value: one");
+
+  await writeValue(folder, 'export const value: string = "two";\n');
+  server.signal("SIGHUP");
+  await server.logged("closed", ({ value }) => value === "one");
+  await deliver(server.port(), "second");
+  equal(await headerOf(folder, "second"), "X-Value: two");
+  using client = await RawClient.connect(server.port());
+  await client.say("EHLO client.test");
+  await client.say("VRFY somebody", 252);
+  const { error } = await server.logged("plugin failed");
+  match(String(error), new RegExp(`a bug.* at .*file://${folder.path}/importing\\.ts:7:30`, "s"));
+  equal(await server.stop(), 0);
+  deepEqual(await Array.fromAsync(Deno.readDir(folder.at("state", "code"))), [], "no link is left");
+});
+
+Deno.test("serve --watch: each save of a plugin, of what it imports, and of the configuration is in force", async () => {
+  await using folder = await makeFolder();
+  await folder.write("importing.ts", importing);
+  await writeValue(folder, 'export const value = "one";\n');
+  const config = await writeSettings(folder, { plugins: [{ use: "./importing.ts" }, maildir] });
+  await using server = await ServerProcess.start(config, { args: ["--watch"] });
+  await server.logged("watching");
+
+  await writeValue(folder, 'export const value = "two";\n');
+  await server.logged("closed", ({ value }) => value === "one");
+  await deliver(server.port(), "second");
+  equal(await headerOf(folder, "second"), "X-Value: two");
+
+  await folder.write("importing.ts", importing.replace("./lib/value.ts", "./lib/other.ts"));
+  await server.logged("not reloaded: everything stays as it was");
+  ok(
+    server.log.some(({ event }) => event.includes("it imports ./lib/other.ts, which does not exist")),
+    server.stderr,
+  );
+  await folder.write("lib/other.ts", 'export const value = "other";\n');
+  await server.logged("closed", ({ value }) => value === "two");
+  await deliver(server.port(), "third");
+  equal(await headerOf(folder, "third"), "X-Value: other");
+
+  await writeSettings(folder, { plugins: [maildir] });
+  await server.logged("closed", ({ value }) => value === "other");
+  await deliver(server.port(), "fourth");
+  equal(await headerOf(folder, "fourth"), "Subject: fourth");
+  equal(await server.stop(), 0);
+});

@@ -28,6 +28,8 @@ export interface StartOptions {
   /** What is run; by default this project's sources. */
   readonly command?: readonly string[];
   readonly env?: Record<string, string>;
+  /** Behind `serve --config FILE`. */
+  readonly args?: readonly string[];
 }
 
 interface Waiter {
@@ -81,10 +83,13 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   /** Starts a server and does not wait. */
-  static spawn(config: string, { command = sources, env = {} }: StartOptions = {}): ServerProcess {
+  static spawn(
+    config: string,
+    { command = sources, env = {}, args: more = [] }: StartOptions = {},
+  ): ServerProcess {
     const [program, ...args] = command;
     const child = new Deno.Command(program!, {
-      args: [...args, "serve", "--config", config],
+      args: [...args, "serve", "--config", config, ...more],
       env: { NO_COLOR: "1", ...env },
       stdin: "null",
       stdout: "piped",

@@ -56,7 +56,7 @@ export async function loadFrom(folder: Folder, how: Partial<LoadRequest> = {}) {
     entries,
     timeout: 30_000,
     number: 1,
-    services: fakeServices(),
+    services: fakeServices(folder.path),
     ...how,
   });
 }
@@ -83,7 +83,7 @@ export function modulesOf(folder: string, plugins: Readonly<Record<string, unkno
   const table = Object.entries(plugins).map((
     [name, plugin],
   ) => [name, () => Promise.resolve({ default: plugin })]);
-  return new Modules(folder, Object.fromEntries(table));
+  return new Modules(folder, folder, Object.fromEntries(table));
 }
 
 /** The text of a plugin called `mine` with this setup. */

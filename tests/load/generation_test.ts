@@ -203,7 +203,7 @@ Deno.test("load: describeHooks names who is asked, in order, and what is special
 
 for (const name of Object.keys(bundled)) {
   Deno.test(`load: the bundled plugin ${name} is one, under its name`, async () => {
-    const found = await new Modules("/nowhere").find(name);
+    const found = await new Modules("/nowhere", "/nowhere").find(name);
     ok("plugin" in found, JSON.stringify(found));
     equal(found.plugin.name, name);
   });
