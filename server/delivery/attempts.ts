@@ -149,7 +149,7 @@ export class Attempts {
         stopping: this.options.stopping,
       });
       if (!Array.isArray(answer?.results)) throw new TypeError("the transport gave no results");
-      return answer;
+      return { ...answer, results: answer.results.map((result) => result ?? broken) }; // a plugin's may have holes
     } catch (error) {
       this.options.log.error("transport failed", {
         id: round.id,
