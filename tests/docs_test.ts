@@ -155,6 +155,27 @@ Deno.test("docs: check says of the mistakes what the page says it does", async (
   equal(told?.text, said);
 });
 
+// ── From Haraka ────────────────────────────────────────────────────────────────────────────────────
+
+Deno.test("docs: the lengths of what was rewritten from Haraka are those of the files, and the one that is shown is the file", async () => {
+  const page = texts.get("docs/coming-from-haraka.md") ?? "";
+  const rows = [...page.matchAll(/\]\(\.\.\/(examples\/from-haraka\/\w+\.ts)\) *\| *(\d+) *\|/g)];
+  equal(rows.length, 5);
+  for (const [, file, lines] of rows) {
+    const code = (await Deno.readTextFile(join(root, file!))).replaceAll(/\/\*\*[^]*?\*\//g, "");
+    equal(
+      code.split("\n").filter((line) => line.trim() !== "" && !/^\s*\/\//.test(line)).length,
+      Number(lines),
+      file,
+    );
+  }
+  const shown = blocks.find(({ page, language }) =>
+    page === "docs/coming-from-haraka.md" && language === "ts"
+  );
+  const tarpit = await Deno.readTextFile(join(root, "examples/from-haraka/tarpit.ts"));
+  ok(tarpit.endsWith(shown!.text));
+});
+
 // ── Plugins elsewhere ──────────────────────────────────────────────────────────────────────────────
 
 Deno.test("docs: with the deno.json of the guide, a plugin in a folder of its own is checked and linted", async () => {
