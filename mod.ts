@@ -7,7 +7,7 @@
 import { main } from "./server/cli/main.ts";
 
 export * from "./server/plugin.ts";
-export { Server, StartRefused } from "./server/server.ts";
+export { type Embedding, Server, StartRefused } from "./server/server.ts";
 export { formatProblem, type Position, type Problem } from "./server/config/problem.ts";
 
 // Not awaited: a plugin that imports "postrider" waits for this module to have run to its end.

@@ -19,7 +19,14 @@ export type DnsFailure = "servfail" | "refused" | "timeout" | "malformed" | "net
 
 /** What came of a question. `ttl` is in seconds; `ad`: a server whose word counts says the answer was validated. */
 export type DnsResult<T> =
-  | { readonly kind: "found"; readonly records: readonly T[]; readonly ad: boolean; readonly ttl: number }
+  | {
+    readonly kind: "found";
+    readonly records: readonly T[];
+    readonly ad: boolean;
+    readonly ttl: number;
+    /** The name that the records stand at: what was asked for, or what it is an alias of. */
+    readonly canonical: string;
+  }
   /** There is no such name, or there are no records of this type. */
   | {
     readonly kind: "none";
@@ -161,7 +168,8 @@ class StubResolver {
         if (reply.kind !== "answer") return reply;
         ad &&= reply.ad;
         if (reply.records.length > 0) {
-          return { kind: "found", records: reply.records, ad, ttl: Math.min(ttl, reply.ttl) };
+          const canonical = askableName(reply.canonical) ?? reply.canonical;
+          return { kind: "found", records: reply.records, ad, ttl: Math.min(ttl, reply.ttl), canonical };
         }
         // Without an SOA nothing says how long the absence holds, so it isn't kept (RFC 2308 §5).
         const negativeTtl = Math.min(ttl, reply.negativeTtl ?? 0);

@@ -3,7 +3,6 @@ import type { Clock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
 import { Reports } from "./delivery/reports.ts";
 import { Runner, type RunnerSettings } from "./delivery/runner.ts";
-import { trusting } from "./delivery/smtp/tls.ts";
 import {
   type Destination,
   openSmtpDelivery,
@@ -17,9 +16,11 @@ import type { Ids } from "./ids.ts";
 import type { Hop } from "./plugin.ts";
 import type { Metrics } from "./admin/metrics.ts";
 import type { Log } from "./log.ts";
+import { OutgoingTls } from "./outgoing_tls.ts";
 import { smtpTransport } from "./resolve.ts";
 import type { Sessions } from "./sessions.ts";
 import type { Spool } from "./spool/spool.ts";
+import type { Stores } from "./store.ts";
 
 /** What sending needs of the server. */
 export interface OutgoingEdges {
@@ -28,9 +29,12 @@ export interface OutgoingEdges {
   readonly ids: Ids;
   readonly dns: Resolver;
   readonly spool: Spool;
+  readonly store: Stores;
   /** Whose plugins are asked, and by whom our own mail is taken. */
   readonly sessions: Sessions;
   readonly metrics: Metrics;
+  /** The port of MTA-STS policy hosts: 443, but for tests. */
+  readonly policyPort?: number | undefined;
 }
 
 /** What sends mail on. */
@@ -38,17 +42,19 @@ export class Outgoing {
   readonly #edges: OutgoingEdges;
   /** What runs the queue; for people: what is under way, and what sleeps. */
   readonly runner: Runner;
+  readonly #tls: OutgoingTls;
   #smtp: Retiring;
   #hostname: string;
   /** Of configurations before: they finish what they have begun. */
   readonly #retired = new Set<Retiring>();
 
-  private constructor(edges: OutgoingEdges, smtp: Retiring, config: Config) {
+  private constructor(edges: OutgoingEdges, tls: OutgoingTls, config: Config) {
     const { clock, log, ids, spool, sessions, metrics } = edges;
     this.#hostname = config.hostname;
     const hostname = () => this.#hostname;
     this.#edges = edges;
-    this.#smtp = smtp;
+    this.#tls = tls;
+    this.#smtp = new Retiring(openSmtp(config, edges, tls));
     const reports = new Reports({
       get hostname() {
         return hostname(); // as it is when the report is written, a reload may have changed it
@@ -75,13 +81,21 @@ export class Outgoing {
 
   /** Ready to send: `runner.start()` begins. @throws {Error} when `outbound.authorities` can't be read. */
   static async open(config: Config, edges: OutgoingEdges): Promise<Outgoing> {
-    return new Outgoing(edges, new Retiring(await openSmtp(config, edges)), config);
+    const tls = await OutgoingTls.open(config, { ...edges, submit: (mail) => edges.sessions.submit(mail) });
+    return new Outgoing(edges, tls, config);
+  }
+
+  /** Begins: takes what is due, and says whether DANE can be used. */
+  start(): void {
+    this.runner.start();
+    void this.#tls.probe();
   }
 
   /** Attempts that begin from now on follow this configuration. */
   async reload(config: Config): Promise<void> {
     try {
-      const smtp = new Retiring(await openSmtp(config, this.#edges));
+      await this.#tls.use(config);
+      const smtp = new Retiring(openSmtp(config, this.#edges, this.#tls));
       const before = this.#smtp;
       this.#smtp = smtp;
       this.#retired.add(before);
@@ -103,6 +117,7 @@ export class Outgoing {
   async stop(patience: number): Promise<void> {
     await this.runner.stop(patience);
     await Promise.all([this.#smtp, ...this.#retired].map((smtp) => smtp.close()));
+    await this.#tls.close();
   }
 }
 
@@ -145,18 +160,21 @@ class Retiring implements SmtpDelivery {
   }
 }
 
-async function openSmtp(
+function openSmtp(
   { hostname, outbound }: Config,
   { dns, clock, log }: OutgoingEdges,
-): Promise<SmtpDelivery> {
-  const pem = outbound.authorities === undefined ? undefined : await Deno.readTextFile(outbound.authorities);
+  { sts, reports, trust }: OutgoingTls,
+): SmtpDelivery {
   return openSmtpDelivery({
     hostname,
     outbound,
     query: dns.query,
     clock,
     log,
-    ...(pem !== undefined && { trust: trusting(pem) }),
+    trust,
+    sts: outbound.mtaSts ? sts : undefined,
+    gather: reports.gather,
+    isTlsReport: (message) => reports.isReport(message),
   });
 }
 

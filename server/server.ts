@@ -39,6 +39,12 @@ export class StartRefused extends Error {
   }
 }
 
+/** What a program that embeds a server can set, and a configuration can't. */
+export interface Embedding {
+  /** The port of MTA-STS policy hosts, which is 443 everywhere but in tests. */
+  readonly mtaStsPort?: number;
+}
+
 /** How long `stop` lets sessions finish, in milliseconds (CASES Q07). */
 const grace = 25_000;
 
@@ -77,6 +83,7 @@ interface Opened {
  */
 export class Server {
   readonly #file: string;
+  readonly #embedding: Embedding;
   readonly #clock: Clock = systemClock;
   readonly #ids: Ids = openIds(systemClock);
   readonly #stopping = new AbortController();
@@ -99,8 +106,9 @@ export class Server {
   #watching: Watching | undefined;
   #reloading: Promise<unknown> = Promise.resolve();
 
-  private constructor(file: string, config: Config) {
+  private constructor(file: string, config: Config, embedding: Embedding) {
     this.#file = file;
+    this.#embedding = embedding;
     this.#config = config;
     this.#log = openLog(config.log);
   }
@@ -109,13 +117,14 @@ export class Server {
    * Starts a server; it takes mail when this resolves.
    *
    * @param file The configuration, as it is to be called in problems.
+   * @param embedding What this program wants otherwise than a server of its own has it.
    * @throws {StartRefused} when the configuration is not fit to start from.
    * @throws {Error} when a port, the state directory or a certificate can't be had.
    */
-  static async start(file: string): Promise<Server> {
+  static async start(file: string, embedding: Embedding = {}): Promise<Server> {
     const found = await read(file);
     if (found.kind === "unfit") throw new StartRefused(found.problems);
-    const server = new Server(file, found.config);
+    const server = new Server(file, found.config, embedding);
     try {
       await server.#open(found);
       return server;
@@ -186,19 +195,21 @@ export class Server {
       () => this.#log.info("certificates reloaded"),
       (error) => this.#log.error("certificates not reloaded: the old ones stay", { error: error.message }),
     );
-    const { dns, spool } = this.#opened;
+    const { dns, spool, store } = this.#opened;
     const edges = {
       clock: this.#clock,
       log: this.#log,
       ids: this.#ids,
       dns,
       spool,
+      store,
       sessions: this.#sessions,
       metrics: this.#watch,
+      policyPort: this.#embedding.mtaStsPort,
     };
     this.#outgoing = await Outgoing.open(config, edges);
     await this.#openForPeople(config, this.#opened, this.#outgoing);
-    this.#outgoing.runner.start(); // last: a start that fails has sent nothing
+    this.#outgoing.start(); // last: a start that fails has sent nothing
     this.#started.resolve("takes-mail");
     for (const { address, port, listener } of this.#listeners.open) {
       this.#log.info("listening", {
@@ -236,6 +247,7 @@ export class Server {
       cache: await this.#keep(memoryStore(this.#clock)),
       dns: await this.#keep(openDns({
         ...(config.dns.servers.length > 0 && { servers: config.dns.servers.map(serverText) }),
+        trustAd: config.dns.trustAd,
         clock: this.#clock,
       })),
       spool: await this.#keep(LogSpool.open(join(state.folder, "spool"), {

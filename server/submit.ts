@@ -11,8 +11,8 @@ import { needsSmtpUtf8, parseAddress } from "./smtp/address.ts";
 import { ChunkDecoder } from "./smtp/data.ts";
 import { isPositive, type Reply } from "./smtp/reply.ts";
 
-/** Mail of our own; `utf8`: its header can only be sent under SMTPUTF8. */
-export type OwnMail = Parameters<Host["submit"]>[0] & { readonly utf8?: boolean };
+/** Mail of our own; `utf8`: its header can only be sent under SMTPUTF8; `id`: made by `Ids.message`, where it has to be known before. */
+export type OwnMail = Parameters<Host["submit"]>[0] & { readonly utf8?: boolean; readonly id?: string };
 
 /** What submitting needs. */
 export interface SubmitOptions {
@@ -55,7 +55,7 @@ export async function submit(
   const [sender, recipients] = [address(mail.sender), mail.recipients.map(address)];
   const utf8 = mail.utf8 === true || [sender, ...recipients].some(needsSmtpUtf8);
   const envelope = new Envelope(
-    ids.message(),
+    mail.id ?? ids.message(),
     sender,
     ownMailParams(utf8),
     (added) => phases.resolveAdded(added),

@@ -306,6 +306,7 @@ Deno.test("G02 dns: a chain of CNAMEs that a server leaves unfinished is asked o
     records: ["192.0.2.3"],
     ad: false,
     ttl: 20,
+    canonical: "good3.example",
   });
   equal(t.server.asked.length, 4);
   deepEqual((await t.dns.query("endless0.example", "A")).kind, "failed");

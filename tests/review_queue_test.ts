@@ -7,6 +7,7 @@ import type { Resolver } from "../server/dns.ts";
 import { Outgoing } from "../server/outgoing.ts";
 import { read } from "../server/prepare.ts";
 import { Sessions } from "../server/sessions.ts";
+import { memoryStore } from "../server/store.ts";
 import { MemorySpool } from "../server/spool/memory.ts";
 import { countingIds, FakeClock, fakeDns, mailboxes, memoryLog, testServer } from "../server/testing/mod.ts";
 
@@ -171,7 +172,17 @@ Deno.test("review: promise 6: what sent under earlier configurations goes when i
     draining: new AbortController().signal,
   });
   const dns = { ...fakeDns({}), close() {} } as unknown as Resolver;
-  const outgoing = await Outgoing.open(found.config, { clock, log, ids, dns, spool, sessions, metrics });
+  const store = memoryStore(clock);
+  const outgoing = await Outgoing.open(found.config, {
+    clock,
+    log,
+    ids,
+    dns,
+    spool,
+    store,
+    sessions,
+    metrics,
+  });
   outgoing.runner.start();
   for (let i = 0; i < 10; i++) await outgoing.reload(found.config);
   await undefined;

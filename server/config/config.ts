@@ -4,6 +4,7 @@ import { domainToASCII } from "node:url";
 import ipaddr from "ipaddr.js";
 import { z } from "zod";
 import { cidr, duration, path, size } from "../options.ts";
+import { parseDomain } from "../smtp/address.ts";
 import { admin } from "./admin.ts";
 import { outbound } from "./outbound.ts";
 import type { Path } from "./problem.ts";
@@ -304,10 +305,21 @@ const plugin = z.union([use, entry])
     typeof given === "string" ? { use: given, onError: "defer", observe: false } : given
   );
 
+const probe = z.string().default("org").meta({ examples: ["org"] }).transform((text, context) => {
+  const domain = parseDomain(text);
+  if (domain !== undefined && !domain.startsWith("[")) return domain;
+  context.addIssue({ code: "custom", message: `"${text}" is not a domain such as org` });
+  return z.NEVER;
+});
+
 const dns = z.strictObject({
   servers: z.array(dnsServer).default([]).describe(
     "the DNS servers to ask; absent: those of /etc/resolv.conf",
   ),
+  trustAd: z.boolean().default(false).describe(
+    "whether servers on other machines are believed when they say that an answer was validated (DNSSEC)",
+  ),
+  probe: probe.describe("a domain that is signed, asked for at start to learn whether the servers validate"),
 }).prefault({});
 
 const log = z.strictObject({
@@ -356,7 +368,6 @@ export type Certificate = Config["tls"][number];
 export const comingKeys: ReadonlySet<string> = new Set([
   "proxies",
   "plugins.isolate",
-  "dns.trustAd",
 ]);
 
 // ── What only several keys together show ───────────────────────────────────────────────────────────

@@ -4,7 +4,7 @@ import ipaddr from "ipaddr.js";
 import { z } from "zod";
 import { parseRetry, type Schedule } from "../delivery/schedule.ts";
 import { duration, path } from "../options.ts";
-import { parseDomain } from "../smtp/address.ts";
+import { parseAddress, parseDomain } from "../smtp/address.ts";
 
 const longestWait = 30 * 864e5;
 
@@ -127,6 +127,24 @@ const concurrency = z.strictObject({
   context.addIssue({ code: "custom", path: ["perDestination"], message: `is more than the total, ${total}` });
 });
 
+const mailbox = z.string().meta({ examples: ["tls-reports@example.org"] }).transform((text, context) => {
+  const address = parseAddress(text);
+  if (address !== undefined && address.domain !== "") return address.address;
+  context.addIssue({
+    code: "custom",
+    message: `"${text}" is not an address such as tls-reports@example.org`,
+  });
+  return z.NEVER;
+});
+
+const line = z.string().min(1).max(200).refine((text) => !/\p{Cc}/u.test(text), "must be on one line");
+
+const tlsReports = z.strictObject({
+  from: mailbox.describe("the address they come from, which the plugin that signs mail must know"),
+  organization: line.optional().describe("who sends them; default: the domain of `from`"),
+  contact: line.optional().describe("where their readers may ask; default: `from`"),
+});
+
 /** The schema of `outbound:`. */
 export const outbound = z.strictObject({
   retry: retry.describe("waits between attempts; the last one repeats"),
@@ -136,6 +154,15 @@ export const outbound = z.strictObject({
   concurrency: concurrency.describe("how much is sent at a time"),
   tls: byDomain(z.enum(["opportunistic", "required", "none"])).describe(
     "by recipient domain: TLS where it can be had, verified or not sent at all, or never; default: opportunistic",
+  ),
+  mtaSts: z.boolean().default(true).describe(
+    "whether the TLS policies that domains publish by MTA-STS (RFC 8461) are kept to",
+  ),
+  dane: z.boolean().optional().describe(
+    "whether hosts' TLSA records (DANE, RFC 7672) are kept to: true warns at start where the DNS server validates nothing; absent: where it validates",
+  ),
+  tlsReports: tlsReports.optional().describe(
+    "who sends reports on TLS (RFC 8460) to domains that ask for them; absent: none are sent",
   ),
   port: port.default(25).describe("the port of MX hosts"),
   allowPrivateAddresses: z.boolean().default(false).describe(

@@ -77,7 +77,9 @@ export function fakeDns(names: Readonly<Record<string, FakeName>> = {}): FakeDns
     const records = is[type] as readonly RecordData[T][] | DnsFailure | undefined;
     if (typeof records === "string") return failed(records);
     const [ad, ttl] = [is.ad ?? false, is.ttl ?? 300];
-    if (records !== undefined && records.length > 0) return { kind: "found", records, ad, ttl };
+    if (records !== undefined && records.length > 0) {
+      return { kind: "found", records, ad, ttl, canonical: name };
+    }
     if (typeof is.CNAME === "string") return failed(is.CNAME);
     const alias = is.CNAME?.[0];
     if (alias === undefined) return { kind: "none", reason: "nodata", ad, ttl };

@@ -63,7 +63,16 @@ export const broken: readonly (readonly [text: string, ...problems: string[]])[]
     '1:1: missing key "listen": where mail comes in, e.g. [{ port: 25 }]',
     '1:1: missing key "plugins": what decides about mail, asked in this order, e.g. [relay, maildir]',
   ],
-  [and("dns: { trustAd: true }"), '5:8: "trustAd" is not supported in this version yet'],
+  [and("dns: { trustAd: maybe }"), '5:17: "trustAd" must be true or false, not "maybe"'],
+  [and('dns: { probe: "not a domain" }'), '5:15: "probe": "not a domain" is not a domain such as org'],
+  [
+    and("outbound: { tlsReports: { from: nobody } }"),
+    '5:33: "from": "nobody" is not an address such as tls-reports@example.org',
+  ],
+  [
+    and("outbound: { tlsReports: {} }"),
+    '5:25: missing key "from": the address they come from, which the plugin that signs mail must know',
+  ],
   // YAML
   [
     and("a: b: c"),

@@ -22,6 +22,7 @@ Deno.test("outbound: the defaults are the design's", () => {
     port: 25,
     allowPrivateAddresses: false,
     eightBit: "send",
+    mtaSts: true,
   });
   deepEqual(outbound.parse(undefined), outbound.parse({}));
 });

@@ -63,8 +63,9 @@ Deno.test("defaults are those of the manual", async () => {
       port: 25,
       allowPrivateAddresses: false,
       eightBit: "send",
+      mtaSts: true,
     },
-    dns: { servers: [] },
+    dns: { servers: [], trustAd: false, probe: "org" },
     log: { level: "info", format: "text" },
   });
 });

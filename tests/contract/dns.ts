@@ -41,7 +41,7 @@ export function dnsContract(
     });
 
   test("records of each type are found, with TTL and AD", async (dns) => {
-    const found = { kind: "found", ad: true, ttl: 60 };
+    const found = { kind: "found", ad: true, ttl: 60, canonical: "example.org" };
     deepEqual(await dns.query("example.org", "A"), { ...found, records: ["192.0.2.1", "192.0.2.2"] });
     deepEqual(await dns.query("example.org", "AAAA"), { ...found, records: ["2001:db8::1"] });
     deepEqual(await dns.query("example.org", "TXT"), { ...found, records: ["v=spf1 -all", "x".repeat(600)] });
@@ -50,6 +50,7 @@ export function dnsContract(
       kind: "found",
       ad: false,
       ttl: 300,
+      canonical: "_25._tcp.mx.example.org",
       records: [{ usage: 3, selector: 1, matchingType: 1, certificate }],
     });
   });
@@ -105,7 +106,8 @@ export function dnsContract(
 
   test("CNAMEs are followed, their TTLs count; what they lead to decides", async (dns) => {
     const found = await dns.query("alias.example.org", "A");
-    deepEqual(found, { kind: "found", records: ["192.0.2.1", "192.0.2.2"], ad: false, ttl: 30 });
+    const records = ["192.0.2.1", "192.0.2.2"];
+    deepEqual(found, { kind: "found", records, ad: false, ttl: 30, canonical: "example.org" });
     const dangling = await dns.query("dangling.example.org", "A");
     deepEqual([dangling.kind, dangling.kind === "none" && dangling.reason], ["none", "nxdomain"]);
     deepEqual((await dns.query("alias.example.org", "CNAME")).kind, "found");

@@ -6,7 +6,15 @@ import type { Query } from "../../dns.ts";
 /** What a host's name leads to. */
 export type HostAddresses =
   /** `private`: others, that are not connected to. */
-  | { readonly kind: "addresses"; readonly addresses: readonly string[]; readonly private: number }
+  | {
+    readonly kind: "addresses";
+    readonly addresses: readonly string[];
+    readonly private: number;
+    /** Whether they were validated (DNSSEC), all of them. */
+    readonly secure: boolean;
+    /** The name they stand at: the host, or what it is an alias of. */
+    readonly canonical: string;
+  }
   /** There is no such name, or it has no address. */
   | { readonly kind: "none" }
   /** DNS could not be asked: temporary. */
@@ -23,18 +31,21 @@ export async function addressesOf(
   allowPrivate: boolean,
   signal: AbortSignal,
 ): Promise<HostAddresses> {
-  const all = isIP(host) ? [host] : await lookUp(host, query, signal);
-  if (!Array.isArray(all)) return all;
+  const found = isIP(host)
+    ? { addresses: [host], secure: false, canonical: host }
+    : await lookUp(host, query, signal);
+  if ("kind" in found) return found;
+  const { addresses: all, secure, canonical } = found;
   if (all.length === 0) return { kind: "none" };
   const addresses = allowPrivate ? all : all.filter(isPublic);
-  return { kind: "addresses", addresses, private: all.length - addresses.length };
+  return { kind: "addresses", addresses, private: all.length - addresses.length, secure, canonical };
 }
 
 async function lookUp(
   host: string,
   query: Query,
   signal: AbortSignal,
-): Promise<string[] | Extract<HostAddresses, { kind: "failed" }>> {
+): Promise<LookedUp | Extract<HostAddresses, { kind: "failed" }>> {
   const [six, four] = await Promise.all([query(host, "AAAA", signal), query(host, "A", signal)]);
   const sixes = six.kind === "found" ? six.records : [];
   const fours = four.kind === "found" ? four.records : [];
@@ -53,7 +64,18 @@ async function lookUp(
     if (i < sixes.length) byTurns.push(sixes[i]!);
     if (i < fours.length) byTurns.push(fours[i]!);
   }
-  return byTurns;
+  const both = [six, four].filter((one) => one.kind === "found");
+  return {
+    addresses: byTurns,
+    secure: both.length > 0 && both.every(({ ad }) => ad),
+    canonical: both[0]?.canonical ?? host,
+  };
+}
+
+interface LookedUp {
+  readonly addresses: readonly string[];
+  readonly secure: boolean;
+  readonly canonical: string;
 }
 
 /**

@@ -26,6 +26,19 @@ export interface HostPlan {
   readonly hosts: readonly NextHop[];
   /** `mx`: named by DNS; `domain`: there is no MX, it is the domain itself; `operator`: by the configuration or a plugin. */
   readonly namedBy: "mx" | "domain" | "operator";
+  /** Whether their names can be relied on: the operator's, or validated (DNSSEC). */
+  readonly secure: boolean;
+}
+
+/** The addresses of a host. */
+export interface FoundAddresses {
+  readonly kind: "addresses";
+  /** At least one. */
+  readonly addresses: readonly string[];
+  /** Whether they were validated (DNSSEC). */
+  readonly secure: boolean;
+  /** The name they stand at: the host, or what it is an alias of. */
+  readonly canonical: string;
 }
 
 /** Asks DNS where mail goes. */
@@ -40,7 +53,9 @@ export class Hosts {
 
   /** The hosts of a destination. Rejects only with the signal's reason. */
   async plan(destination: Destination, signal: AbortSignal): Promise<HostPlan | Settled> {
-    if (destination.kind === "hops") return { kind: "hosts", hosts: destination.hops, namedBy: "operator" };
+    if (destination.kind === "hops") {
+      return { kind: "hosts", hosts: destination.hops, namedBy: "operator", secure: true };
+    }
     const { query, random, outbound } = this.#how;
     const { domain, tls } = destination;
     const found = await mailHosts(domain, { query, random, signal, ownNames: this.#ownNames });
@@ -50,6 +65,7 @@ export class Hosts {
           kind: "hosts",
           hosts: found.hosts.map((host) => ({ host, port: outbound.port, tls })),
           namedBy: found.implicit ? "domain" : "mx",
+          secure: found.secure,
         };
       case "failed":
         return settled({ outcome: "failed", status: found.status, reply: found.text, host: undefined });
@@ -64,14 +80,14 @@ export class Hosts {
     { host, path }: NextHop,
     { source }: Destination,
     signal: AbortSignal,
-  ): Promise<{ readonly kind: "addresses"; readonly addresses: readonly string[] } | Settled> {
-    if (path !== undefined) return { kind: "addresses", addresses: [path] };
+  ): Promise<FoundAddresses | Settled> {
+    if (path !== undefined) return { kind: "addresses", addresses: [path], secure: false, canonical: host };
     const { query, outbound } = this.#how;
     const anywhere = plan.namedBy === "operator" || outbound.allowPrivateAddresses;
     const found = await addressesOf(host, query, anywhere, signal);
     switch (found.kind) {
       case "addresses":
-        if (found.addresses.length > 0) return fromSource(host, found.addresses, source);
+        if (found.addresses.length > 0) return fromSource(host, found, source);
         return failed("5.4.4", `The host ${host} has only private addresses, which are not connected to`);
       case "failed":
         return settled(deferred("4.4.3", found.text, "dns", { destinationDown: true }));
@@ -91,12 +107,12 @@ export class Hosts {
 /** Only addresses of its own family can be connected to from a source. */
 function fromSource(
   host: string,
-  all: readonly string[],
+  found: FoundAddresses,
   source: string | undefined,
-): { readonly kind: "addresses"; readonly addresses: readonly string[] } | Settled {
-  if (source === undefined) return { kind: "addresses", addresses: all };
-  const addresses = all.filter((address) => isIP(address) === isIP(source));
-  if (addresses.length > 0) return { kind: "addresses", addresses };
+): FoundAddresses | Settled {
+  if (source === undefined) return found;
+  const addresses = found.addresses.filter((address) => isIP(address) === isIP(source));
+  if (addresses.length > 0) return { ...found, addresses };
   const text = `The host ${host} has no address that can be connected to from ${source}`;
   return settled(deferred("4.3.5", text, "local", { destinationDown: true }));
 }

@@ -6,7 +6,13 @@ import { parseDomain } from "../../smtp/address.ts";
 /** What a domain's MX records lead to. */
 export type MailHosts =
   /** In the order in which they are tried. `implicit`: there is no MX, the domain's own addresses are to be tried. */
-  | { readonly kind: "hosts"; readonly hosts: readonly string[]; readonly implicit: boolean }
+  | {
+    readonly kind: "hosts";
+    readonly hosts: readonly string[];
+    readonly implicit: boolean;
+    /** Whether the answer was validated (DNSSEC): no one on the way has put his own hosts in. */
+    readonly secure: boolean;
+  }
   /** Mail to this domain can't be sent, ever; or not now. `status` is RFC 3463's. */
   | { readonly kind: "failed" | "deferred"; readonly status: string; readonly text: string };
 
@@ -27,7 +33,12 @@ export interface MxHow {
  */
 export async function mailHosts(domain: string, how: MxHow): Promise<MailHosts> {
   if (domain.startsWith("[")) {
-    return { kind: "hosts", hosts: [domain.slice(1, -1).replace(/^ipv6:/, "")], implicit: true };
+    return {
+      kind: "hosts",
+      hosts: [domain.slice(1, -1).replace(/^ipv6:/, "")],
+      implicit: true,
+      secure: false,
+    };
   }
   const found = await how.query(domain, "MX", how.signal);
   switch (found.kind) {
@@ -40,9 +51,9 @@ export async function mailHosts(domain: string, how: MxHow): Promise<MailHosts> 
     case "none":
       return found.reason === "nxdomain"
         ? { kind: "failed", status: "5.1.2", text: `DNS: the domain ${domain} does not exist` }
-        : { kind: "hosts", hosts: [domain], implicit: true };
+        : { kind: "hosts", hosts: [domain], implicit: true, secure: found.ad };
     case "found":
-      return choose(domain, found.records, how);
+      return choose(domain, found.records, found.ad, how);
   }
 }
 
@@ -51,7 +62,12 @@ interface Exchange {
   readonly host: string;
 }
 
-function choose(domain: string, records: readonly Exchange[], { ownNames, random }: MxHow): MailHosts {
+function choose(
+  domain: string,
+  records: readonly Exchange[],
+  secure: boolean,
+  { ownNames, random }: MxHow,
+): MailHosts {
   const named = records.filter(({ host }) => host !== "." && host !== "");
   if (named.length === 0) {
     return {
@@ -85,5 +101,5 @@ function choose(domain: string, records: readonly Exchange[], { ownNames, random
   const shuffled = usable
     .map(({ preference, host }) => ({ preference, host: host.toLowerCase(), chance: random() }))
     .sort((one, other) => one.preference - other.preference || one.chance - other.chance);
-  return { kind: "hosts", hosts: [...new Set(shuffled.map(({ host }) => host))], implicit: false };
+  return { kind: "hosts", hosts: [...new Set(shuffled.map(({ host }) => host))], implicit: false, secure };
 }

@@ -1,19 +1,21 @@
 /** Opens sessions: connects, with or without TLS as policy and experience say, and gets up to where a message can be sent. */
 import type { Clock } from "../../clock.ts";
 import type { Log } from "../../log.ts";
-import { printable } from "../../smtp/client_reply.ts";
+import { printable, replyText } from "../../smtp/client_reply.ts";
 import type { ClientAccount, ClientOptions } from "../../smtp/client.ts";
 import { SecretText } from "../../smtp/sasl.ts";
 import type { Place } from "./connections.ts";
 import { Deadlines } from "./deadlines.ts";
+import { type Demand, demandKey } from "./demand.ts";
 import type { Destination, NextHop } from "./destination.ts";
 import { type Dial, type Dialled, isOurFault, whyNotConnected } from "./dial.ts";
 import { race } from "./race.ts";
 import { Reach } from "./reach.ts";
 import { Recent } from "./recent.ts";
 import { deferralOf, deferred, type Peer, type SmtpDeferred } from "./result.ts";
-import { SmtpSession } from "./session.ts";
-import { ClientTls, type Trust } from "./tls.ts";
+import { type SessionTrouble, SmtpSession } from "./session.ts";
+import { ClientTls, type PeerCheck, type Trust } from "./tls.ts";
+import type { SessionTls, Witness } from "./witness.ts";
 
 /** What opening needs. */
 export interface OpenHow {
@@ -28,6 +30,10 @@ export interface OpenHow {
 export interface Target {
   readonly destination: Destination;
   readonly host: NextHop;
+  /** What its TLS must be. */
+  readonly demand: Demand;
+  /** Who is told of it. */
+  readonly witness: Witness | undefined;
 }
 
 /** A session that a message can be sent on, and where it leads. */
@@ -78,10 +84,10 @@ export class Opener {
   }
 
   /** What tells apart sessions that one may not be taken for the other. */
-  endpointOf({ destination, host }: Target, address: string): string {
+  endpointOf({ destination, host, demand }: Target, address: string): string {
     const { source = "", helo = "" } = destination;
-    const { tls, port, protocol = "smtp", auth } = host;
-    return JSON.stringify([tls, host.host, address, port, source, helo, protocol, auth?.label]);
+    const { port, protocol = "smtp", auth } = host;
+    return JSON.stringify([demandKey(demand), host.host, address, port, source, helo, protocol, auth?.label]);
   }
 
   /**
@@ -142,17 +148,12 @@ export class Opener {
   }
 
   /** How to connect to this address: policy, and what is known of it. */
-  #wayTo({ host }: Target, address: string): Pick<Way, "tls" | "learnt"> {
-    const { tls: policy, port } = host;
-    if (policy === "none") return { tls: undefined, learnt: undefined };
-    const learnt = policy === "opportunistic" ? this.#learnt.get(`${address} ${port}`) : undefined;
+  #wayTo({ host: { host, port }, demand }: Target, address: string): Pick<Way, "tls" | "learnt"> {
+    if (demand.kind === "none") return { tls: undefined, learnt: undefined };
+    const learnt = demand.kind === "opportunistic" ? this.#learnt.get(`${address} ${port}`) : undefined;
     if (learnt !== undefined) return { tls: undefined, learnt };
-    const tls = new ClientTls(
-      host.host,
-      { by: policy === "opportunistic" ? "nobody" : "authorities" },
-      this.#how.trust,
-    );
-    return { tls, learnt: undefined };
+    const name = demand.kind === "dane" ? demand.base : host;
+    return { tls: new ClientTls(name, checkOf(demand), this.#how.trust), learnt: undefined };
   }
 
   async #start(
@@ -163,13 +164,13 @@ export class Opener {
     tried: readonly string[],
     signal: AbortSignal,
   ): Promise<Opened> {
-    const { destination, host } = target;
-    const implicit = host.tls === "implicit";
+    const { destination, host, demand } = target;
+    const implicit = demand.kind === "verified" && demand.implicit;
     const tls = way.tls === undefined || implicit
       ? "never"
-      : host.tls === "required"
-      ? "always"
-      : "if-offered";
+      : demand.kind === "opportunistic"
+      ? "if-offered"
+      : "always";
     const session = new SmtpSession(connection, { ...options, tls, encrypted: implicit }, this.#deadlines);
     way.session = session;
     this.#sessions.add(session);
@@ -183,7 +184,8 @@ export class Opener {
 
     const where = nameOf(host, address);
     if (trouble !== undefined) {
-      if (host.tls === "opportunistic" && trouble.failure.phase === "starttls") {
+      this.#tellFailed(target, address, way, trouble);
+      if (demand.kind === "opportunistic" && trouble.failure.phase === "starttls") {
         this.#learn(address, host, "broken");
         this.#how.log.info("TLS failed, going on in the clear", {
           host: where,
@@ -202,9 +204,10 @@ export class Opener {
       session.close();
       return { kind: "again" };
     }
-    if (host.tls === "opportunistic" && session.tls === undefined && way.learnt === undefined) {
+    if (demand.kind === "opportunistic" && session.tls === undefined && way.learnt === undefined) {
       this.#learn(address, host, "not-offered");
     }
+    this.#tellOpened(target, address, way, session);
     const peer: Peer = {
       host: where,
       tls: session.tls,
@@ -223,7 +226,7 @@ export class Opener {
 
   /** What the session says, with the account's password read now. */
   async #options(
-    { destination, host }: Target,
+    { destination, host, demand }: Target,
   ): Promise<
     { kind: "options"; options: Omit<ClientOptions, "tls"> } | Extract<Opened, { kind: "failed" }>
   > {
@@ -232,13 +235,44 @@ export class Opener {
     if (auth === undefined) return { kind: "options", options: { name, protocol } };
     try {
       const password = new SecretText(auth.password ?? await readPassword(auth.passwordFile ?? ""));
-      const account: ClientAccount = { user: auth.user, password, inTheClear: host.tls === "none" };
+      const account: ClientAccount = { user: auth.user, password, inTheClear: demand.kind === "none" };
       return { kind: "options", options: { name, protocol, auth: account } };
     } catch (error) {
       this.#how.log.error("password file unreadable", { file: auth.passwordFile, error: String(error) });
       const text = "The password for the next host could not be read";
       return { kind: "failed", deferral: deferred("4.3.5", text, "local"), tried: [], isOurs: true };
     }
+  }
+
+  /** A session that didn't come about for TLS' sake, or one that shows nothing of it. */
+  #tellFailed(target: Target, address: string, way: Way, { failure, detail }: SessionTrouble): void {
+    const isTls = failure.phase === "starttls" || detail !== undefined || failure.kind === "no-tls";
+    if (!isTls) return;
+    const text = detail ?? (failure.kind === "refused" ? replyText(failure.reply) : undefined);
+    this.#tell(target, address, {
+      state: failure.kind === "no-tls" ? "clear" : "failed",
+      fault: way.tls?.fault,
+      text: text && printable(text),
+    });
+  }
+
+  #tellOpened(target: Target, address: string, { tls, learnt }: Way, session: SmtpSession): void {
+    if (session.tls !== undefined) {
+      const state = tls?.verified === true ? "verified" : "unverified";
+      return this.#tell(target, address, { state, fault: tls?.fault, text: undefined });
+    }
+    const wasBroken = learnt === "broken"; // it was tried not long ago, and told of then
+    if (!wasBroken) this.#tell(target, address, { state: "clear", fault: undefined, text: undefined });
+  }
+
+  #tell(
+    { destination, host, demand, witness }: Target,
+    address: string,
+    what: Pick<SessionTls, "state" | "fault" | "text">,
+  ): void {
+    if (destination.kind !== "mx") return;
+    const { domain } = destination;
+    witness?.session({ ...what, domain, host: host.host, address, held: demand.held });
   }
 
   #learn(address: string, { port }: NextHop, what: Learnt): void {
@@ -261,6 +295,17 @@ export class Opener {
     this.#sessions.delete(session);
     this.#deadlines.delete(session);
     if (this.#sessions.size === 0) this.#onEmpty?.();
+  }
+}
+
+function checkOf(demand: Demand): PeerCheck {
+  switch (demand.kind) {
+    case "dane":
+      return { by: "dane", records: demand.records, names: demand.names };
+    case "verified":
+      return { by: "authorities" };
+    default:
+      return { by: "nobody" };
   }
 }
 

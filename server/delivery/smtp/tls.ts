@@ -38,16 +38,19 @@ export class Trust {
    * Whether signatures lead from a certificate to one of these authorities. The runtime's verdict alone is not enough: see
    * `x509/certificate.ts`.
    */
-  leadsFrom(leaf: Certificate, sent: readonly Certificate[], now: number): boolean {
+  leadsFrom(leaf: Certificate, sent: readonly Certificate[]): boolean {
     const known = this.#byName ??= byName([...getCACertificates("default"), ...this.#pem]);
     const itself = known.get(leaf.x509.subject)?.some(({ fingerprint256 }) =>
       fingerprint256 === leaf.x509.fingerprint256
     );
     if (itself) return true;
     const issuersOf = ({ x509 }: Certificate) => known.get(x509.issuer) ?? [];
-    return follow(leaf, sent, { issuersOf, constraintsAreChecked: true }, now) === "trusted";
+    return follow(leaf, sent, { issuersOf, constraintsAreChecked: true }, machineTime()) === "trusted";
   }
 }
+
+/** By which the runtime's own check goes, too. */
+const machineTime = () => Date.now();
 
 function byName(pem: readonly string[]): ReadonlyMap<string, readonly X509Certificate[]> {
   const found = new Map<string, X509Certificate[]>();
@@ -162,17 +165,16 @@ export class ClientTls implements Encryptor {
   #judge(encrypted: TLSSocket): Wrong | undefined {
     const shown = shownBy(encrypted);
     if (shown === undefined) return unreadable;
-    const now = Date.now(); // of the machine, as the runtime's own check has it
     if (this.#check.by === "dane") {
       const { records, names } = this.#check;
-      const result = matchDane(records, shown, names, now);
+      const result = matchDane(records, shown, names, machineTime());
       return result === "match" ? undefined : daneFaults[result];
     }
     if (!encrypted.authorized) {
       const { authorizationError: why } = encrypted;
       return { fault: faultOf(why), text: why instanceof Error ? why.message : String(why) };
     }
-    return this.#trust.leadsFrom(shown.leaf, shown.sent, now) ? undefined : notTrusted;
+    return this.#trust.leadsFrom(shown.leaf, shown.sent) ? undefined : notTrusted;
   }
 }
 

@@ -11,20 +11,23 @@
  *
  * At most five addresses and two sessions a message (CASES O02).
  */
-import type { Trust } from "./tls.ts";
 import type { Clock } from "../../clock.ts";
 import type { Outbound } from "../../config/outbound.ts";
 import type { Query } from "../../dns.ts";
 import type { Log } from "../../log.ts";
 import type { Hop } from "../../verdict.ts";
 import { Connections } from "./connections.ts";
+import { Demands, type DomainDemand, type Refused } from "./demand.ts";
 import { type Destination, Destinations, type NextHop } from "./destination.ts";
 import { type Dial, dial } from "./dial.ts";
 import { Hosts } from "./hosts.ts";
 import { type Batch, Ledger, type SmtpJob } from "./ledger.ts";
 import { type OpenedSession, Opener, type Target } from "./open.ts";
 import { deferralOf, deferred, type SmtpResult } from "./result.ts";
+import type { Trust } from "./tls.ts";
+import { type Gather, Witness } from "./witness.ts";
 import type { ClientResult } from "../../smtp/client.ts";
+import type { StsPolicies } from "../mta_sts/policies.ts";
 
 export type { Destination } from "./destination.ts";
 export type { SmtpJob } from "./ledger.ts";
@@ -55,6 +58,12 @@ export interface SmtpHow {
   readonly log: Log;
   /** Trusts other authorities than the runtime's: see `trusting` in `tls.ts`. */
   readonly trust?: Trust;
+  /** The MTA-STS policies of recipients' domains; absent: they are not asked for. */
+  readonly sts?: StsPolicies | undefined;
+  /** Told what TLS each session came to. */
+  readonly gather?: Gather | undefined;
+  /** Whether a message is a report on TLS itself: it is sent whatever policies say, and is not reported on (RFC 8460 §3). */
+  readonly isTlsReport?: ((message: { id: string; sender: string }) => Promise<boolean>) | undefined;
   /** At least 0 and less than 1; default `Math.random`. */
   readonly random?: () => number;
   /** Opens connections; default: by the machine's network. */
@@ -78,10 +87,18 @@ class Delivery implements SmtpDelivery {
   readonly #connections: Connections<OpenedSession>;
   readonly #hosts: Hosts;
   readonly #opener: Opener;
+  readonly #demands: Demands;
+  /** What reports on TLS get: what the operator wants. */
+  readonly #modestDemands: Demands;
+  readonly #witness: Witness;
   readonly #closing = new AbortController();
 
   constructor(how: SmtpHow) {
     this.#how = how;
+    const { query, clock, log, sts } = how;
+    this.#demands = new Demands({ query, clock, log, sts, dane: how.outbound.dane !== false });
+    this.#modestDemands = new Demands({ query, clock, log, dane: false });
+    this.#witness = new Witness(how.gather ?? (() => {}), log, clock);
     this.#destinations = new Destinations(how.outbound);
     this.#connections = new Connections({ clock: how.clock, ...keeping });
     this.#hosts = new Hosts({ ...how, random: how.random ?? Math.random });
@@ -132,7 +149,13 @@ class Delivery implements SmtpDelivery {
 
   async #connect(ledger: Ledger, job: SmtpJob, sessions: number): Promise<void> {
     const signal = AbortSignal.any([job.signal, this.#closing.signal]);
-    const plan = await this.#hosts.plan(job.destination, signal);
+    const { destination } = job;
+    const policy = await this.#policyOf(job);
+    const [plan, domain] = await Promise.all([
+      this.#hosts.plan(destination, signal),
+      policy.demands.ofDomain(destination, signal),
+    ]);
+    this.#noteMissing(destination, domain, policy.witness);
     if (plan.kind === "settled") return this.#stop(ledger, plan.result);
     const left: Left = { addresses: mostAddresses, sessions };
     let obstacle: SmtpResult | undefined;
@@ -151,9 +174,44 @@ class Delivery implements SmtpDelivery {
         hosts.push(host); // less than a minute ago nobody answered there: the others first
         continue;
       }
-      await this.#tryHost(ledger, job, { host, signal }, [...found.addresses], left);
+      const demanded = await policy.demands.ofHost(destination, plan, host, found, domain, signal);
+      if (demanded.kind === "refused") {
+        obstacle = demanded.settled.result;
+        this.#noteRefused(destination, host, demanded, policy.witness);
+        continue;
+      }
+      const target: Target = { destination, host, demand: demanded.demand, witness: policy.witness };
+      await this.#tryHost(ledger, job, { target, signal }, [...found.addresses], left);
     }
     if (ledger.trouble === undefined && obstacle !== undefined) ledger.settle(obstacle);
+  }
+
+  /** Whose word counts for a message's TLS, and who is told. */
+  async #policyOf(
+    job: SmtpJob,
+  ): Promise<{ readonly demands: Demands; readonly witness: Witness | undefined }> {
+    const isReport = await this.#how.isTlsReport?.(job) === true;
+    return isReport
+      ? { demands: this.#modestDemands, witness: undefined }
+      : { demands: this.#demands, witness: this.#witness };
+  }
+
+  #noteMissing(destination: Destination, { problem }: DomainDemand, witness: Witness | undefined): void {
+    if (problem === undefined || destination.kind !== "mx") return;
+    const { domain } = destination;
+    const policy = { type: "sts", domain, strings: [], mx: [] } as const;
+    witness?.missed({ domain, policy, result: problem.fault, text: problem.text });
+  }
+
+  #noteRefused(
+    destination: Destination,
+    { host }: NextHop,
+    { held, fault, settled }: Refused,
+    witness: Witness | undefined,
+  ): void {
+    if (fault === undefined || destination.kind !== "mx") return;
+    const { reply: text } = settled.result;
+    witness?.missed({ domain: destination.domain, policy: held, host, result: fault, text });
   }
 
   /** Before a host was even found: what a session came to before says more. */
@@ -165,11 +223,10 @@ class Delivery implements SmtpDelivery {
   async #tryHost(
     ledger: Ledger,
     job: SmtpJob,
-    { host, signal }: { readonly host: NextHop; readonly signal: AbortSignal },
+    { target, signal }: { readonly target: Target; readonly signal: AbortSignal },
     addresses: string[],
     left: Left,
   ): Promise<void> {
-    const target: Target = { destination: job.destination, host };
     while (ledger.isOpen && addresses.length > 0 && left.addresses > 0 && left.sessions > 0) {
       const shared = this.#connections.takeEndpoint(this.#opener.endpointOf(target, addresses[0]!));
       if (shared !== undefined) {

@@ -1,10 +1,12 @@
 /** What the tests of sending by SMTP share. */
 import { readFileSync } from "node:fs";
 import { outbound } from "../../../server/config/outbound.ts";
-import { fakeDns, type FakeName } from "../../../server/testing/dns.ts";
+import { type FakeDns, fakeDns, type FakeName } from "../../../server/testing/dns.ts";
 import { FakeClock } from "../../../server/testing/clock.ts";
 import type { SmtpJob, SmtpResult } from "../../../server/delivery/smtp/transport.ts";
 import { openSmtpDelivery, type SmtpDelivery } from "../../../server/delivery/smtp/transport.ts";
+import type { StsPolicies } from "../../../server/delivery/mta_sts/policies.ts";
+import type { Seen } from "../../../server/delivery/smtp/witness.ts";
 import type { Dial } from "../../../server/delivery/smtp/dial.ts";
 import { type Trust, trusting } from "../../../server/delivery/smtp/tls.ts";
 import { type Line, recordingLog, testCertificate } from "../../channel/fixtures.ts";
@@ -16,6 +18,9 @@ export interface Sender extends AsyncDisposable {
   readonly delivery: SmtpDelivery;
   readonly clock: FakeClock;
   readonly log: Line[];
+  readonly dns: FakeDns;
+  /** What was seen of sessions' TLS. */
+  readonly seen: Seen[];
   /** What was asked of DNS. */
   readonly asked: readonly string[];
   /** Sends to these, who are of one domain. */
@@ -29,12 +34,16 @@ export interface SenderHow {
   /** Trusts the test certificate of `mx.example.test`; or these authorities. */
   readonly trust?: boolean | Trust;
   readonly dial?: Dial;
+  /** The MTA-STS policies of recipients' domains. */
+  readonly sts?: Pick<StsPolicies, "of">;
+  readonly isTlsReport?: (message: { id: string; sender: string }) => Promise<boolean>;
 }
 
-export function sender({ config, names = {}, trust = false, dial }: SenderHow): Sender {
+export function sender({ config, names = {}, trust = false, dial, sts, isTlsReport }: SenderHow): Sender {
   const clock = new FakeClock();
   const dns = fakeDns(names);
   const log: Line[] = [];
+  const seen: Seen[] = [];
   const delivery = openSmtpDelivery({
     hostname: "us.example.net",
     outbound: outbound.parse(config),
@@ -44,11 +53,16 @@ export function sender({ config, names = {}, trust = false, dial }: SenderHow): 
     random: () => 0.5,
     ...(trust !== false && { trust: trust === true ? testTrust() : trust }),
     ...(dial && { dial }),
+    sts: sts as StsPolicies | undefined,
+    gather: (one) => seen.push(one),
+    isTlsReport,
   });
   return {
     delivery,
     clock,
     log,
+    dns,
+    seen,
     asked: dns.asked,
     send(to, more = {}) {
       const addresses = typeof to === "string" ? [to] : to;

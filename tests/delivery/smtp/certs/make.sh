@@ -37,8 +37,12 @@ issued by-limited mx.example.test limited "$server"
 root forger 'Test Authority'
 issued forged mx.example.test forger "$server"
 issued forged-v1 mx.example.test forger ''
+issued forged-policy-host mta-sts.example.test forger ''
+# What an MTA-STS policy is fetched from.
+issued policy-host mta-sts.example.test intermediate 'subjectAltName=DNS:mta-sts.example.test'
 
 cat server.pem intermediate.pem >server.chain.pem
+cat policy-host.pem intermediate.pem >policy-host.chain.pem
 cat expired.pem intermediate.pem >expired.chain.pem
 cat by-below-narrow.pem below-narrow.pem narrow.pem >by-below-narrow.chain.pem
 rm -f csr extensions forger.pem ./*.srl
