@@ -29,8 +29,8 @@ export async function makeCertificate(
 export interface Authority {
   /** Its certificate, a PEM file. */
   readonly cert: string;
-  /** A certificate for one name or IP address, signed by it. */
-  certify(name: string): Promise<CertificateFiles>;
+  /** A certificate for one name or IP address, or more names, signed by it. */
+  certify(name: string, ...more: string[]): Promise<CertificateFiles>;
 }
 
 /** Makes one; its files are in the folder. */
@@ -52,13 +52,13 @@ export async function makeAuthority(folder: Folder): Promise<Authority> {
   );
   return {
     cert,
-    async certify(name) {
+    async certify(name, ...more) {
       const made = { cert: folder.at(`${name}.pem`), key: folder.at(`${name}.key`) };
       const request = folder.at(`${name}.csr`);
       await openssl("req", ...newKey, "-subj", `/CN=${name}`, "-keyout", made.key, "-out", request);
       const names = await folder.write(
         `${name}.ext`,
-        `subjectAltName=${isIP(name) ? "IP" : "DNS"}:${name}\n`,
+        `subjectAltName=${[name, ...more].map((one) => `${isIP(one) ? "IP" : "DNS"}:${one}`).join()}\n`,
       );
       const signed = ["-CA", cert, "-CAkey", key, "-CAcreateserial", "-days", "2", "-extfile", names];
       await openssl("x509", "-req", "-in", request, ...signed, "-out", made.cert);

@@ -14,10 +14,12 @@ export interface Nsd extends AsyncDisposable {
  *
  * @param zones Records by zone, as zone files hold them; `undefined`: a zone that NSD should have and hasn't, which is a
  *   SERVFAIL. Names outside of all zones are REFUSED.
+ * @param prepare Called when the zone files are written, and not read yet.
  */
 export async function startNsd(
   folder: Folder,
   zones: Readonly<Record<string, string | undefined>>,
+  prepare?: () => Promise<void>,
 ): Promise<Nsd> {
   const port = freePort();
   const lines = [
@@ -41,6 +43,7 @@ export async function startNsd(
       `$ORIGIN ${zone}.\n$TTL 60\n@ SOA ns.${zone}. root.${zone}. 1 3600 600 86400 60\n@ NS ns.${zone}.\n`;
     await folder.write(`${zone}.zone`, head + records);
   }
+  await prepare?.();
   const config = await folder.write("nsd.conf", `${lines.join("\n")}\n`);
   const child = spawn("/usr/sbin/nsd", ["-d", "-c", config], {
     stdin: "null",

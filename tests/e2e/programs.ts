@@ -22,6 +22,9 @@ const packages: Record<string, string> = {
   "/usr/lib/postfix/sbin/master": "postfix",
   "/usr/sbin/nsd": "nsd",
   "mount": "mount",
+  "/usr/sbin/unbound": "unbound",
+  "ldns-keygen": "ldnsutils",
+  "ldns-signzone": "ldnsutils",
   "/usr/sbin/dovecot": "dovecot-imapd",
 };
 
