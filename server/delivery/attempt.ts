@@ -25,6 +25,8 @@ export interface Result {
   readonly final?: true;
   /** The version of TLS it went under, for the log. */
   readonly tls?: string;
+  /** By whom the host's certificate was found right, for the log. */
+  readonly verified?: "dane" | "authority";
   /** What a deferral comes from, for the log. */
   readonly reason?: string;
 }

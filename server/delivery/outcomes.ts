@@ -165,6 +165,7 @@ export class Outcomes {
       delay: Math.max(0, Math.round(timeline.now() - envelope.received) / 1000),
       status: result.status,
       tls: result.tls,
+      verified: result.verified,
       reason: result.reason,
       reply: shortReply(result),
     });

@@ -44,6 +44,7 @@ function resultOf(result: SmtpResult): Result {
     ...(outcome === "delivered" && result.dsnOffered && { dsn: "passed on" as const }),
     ...(outcome === "delivered" && result.protocol === "lmtp" && { final: true as const }),
     ...(outcome === "delivered" && result.tls && { tls: result.tls.version }),
+    ...(outcome === "delivered" && result.verifiedBy && { verified: result.verifiedBy }),
     ...(outcome === "deferred" && { reason: result.reason }),
   };
 }

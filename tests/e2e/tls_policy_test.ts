@@ -13,18 +13,18 @@ import { startSignedDns } from "./unbound.ts";
 
 /** What becomes of mail to each domain of remote.test: whether Postfix gets it, encrypted, or the status it waits with. */
 const expected: Readonly<Record<string, string>> = {
-  "dane-key": "delivered TLS",
-  "dane-authority": "delivered TLS",
+  "dane-key": "delivered TLS dane",
+  "dane-authority": "delivered TLS dane",
   "dane-wrong": "deferred 4.7.5 tls",
   "dane-forged": "deferred 4.4.3 dns",
-  "dane-unusable": "delivered TLS",
-  "dane-alias": "delivered TLS",
-  "not-signed": "delivered TLS",
-  "sts-met": "delivered TLS",
+  "dane-unusable": "delivered TLS authority",
+  "dane-alias": "delivered TLS dane",
+  "not-signed": "delivered TLS unverified",
+  "sts-met": "delivered TLS authority",
   "sts-elsewhere": "deferred 4.7.5 tls",
   "sts-certificate": "deferred 4.7.5 tls",
-  "sts-testing": "delivered TLS",
-  "sts-gone": "delivered TLS",
+  "sts-testing": "delivered TLS authority",
+  "sts-gone": "delivered TLS authority",
 };
 
 const policies: Readonly<Record<string, string>> = {
@@ -104,7 +104,7 @@ async function outcome(server: ServerProcess, domain: string): Promise<string> {
     ["delivered", "deferred", "bounced"].map((event) => server.logged(event, isIts)),
   );
   return line.event === "delivered"
-    ? `delivered ${line["tls"] === undefined ? "clear" : "TLS"}`
+    ? `delivered ${line["tls"] === undefined ? "clear" : "TLS"} ${line["verified"] ?? "unverified"}`
     : `${line.event} ${line["status"]} ${line["reason"]}`;
 }
 
@@ -182,7 +182,7 @@ Deno.test("DANE and MTA-STS decide, each for its domains; a policy outlives its 
   await https[Symbol.asyncDispose]();
   await using server = await ServerProcess.start(config, { command });
   equal(await outcome(server, "sts-elsewhere"), "deferred 4.7.5 tls");
-  equal(await outcome(server, "sts-met"), "delivered TLS");
+  equal(await outcome(server, "sts-met"), "delivered TLS authority");
   equal(await server.stop(), 0);
 });
 

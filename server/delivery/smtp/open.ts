@@ -212,6 +212,7 @@ export class Opener {
       host: where,
       tls: session.tls,
       verified: way.tls?.verified ?? false,
+      ...(way.tls?.verified && { verifiedBy: demand.kind === "dane" ? "dane" : "authority" }),
       dsnOffered: offered.dsn,
       protocol: host.protocol ?? "smtp",
     };

@@ -20,6 +20,8 @@ export interface SmtpDelivered {
   readonly tls: TlsState | undefined;
   /** Whether the certificate was found right. */
   readonly verified: boolean;
+  /** By whom. */
+  readonly verifiedBy?: "dane" | "authority" | undefined;
   /** The peer was given NOTIFY, ORCPT, RET and ENVID: reports of success are its to make (RFC 3461 §5.2.2). */
   readonly dsnOffered: boolean;
   /** By LMTP it is in its mailbox. */
@@ -85,6 +87,7 @@ export interface Peer {
   readonly host: string;
   readonly tls: TlsState | undefined;
   readonly verified: boolean;
+  readonly verifiedBy?: "dane" | "authority" | undefined;
   readonly dsnOffered: boolean;
   readonly protocol: "smtp" | "lmtp";
 }

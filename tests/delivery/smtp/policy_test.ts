@@ -337,6 +337,8 @@ for (const [what, how, result, tls, seen] of cases) {
       const results = await us.send("b@example.org");
       deepEqual(short(results), [result], results[0]?.reply);
       deepEqual(peer.messages.map((one) => one.tls), result === "delivered" ? [tls] : []);
+      const [one] = results;
+      if (one?.outcome === "delivered") equal(one.verifiedBy === "dane", seen === "tlsa success");
       equal(us.seen.map(({ policy, result }) => `${policy.type} ${result}`).join(), seen);
       ok(us.seen.every(({ domain }) => domain === "example.org"));
     });
