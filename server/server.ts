@@ -272,7 +272,7 @@ export class Server {
       log: this.#log,
       ids: this.#ids,
       newBody: (id) => spool.bodies.create(id),
-      noRoom: () => spool.room() === "full" ? replies.noRoom : undefined,
+      noRoom: () => refusals[spool.room()],
       spool,
       draining: this.#stopping.signal,
       metrics: this.#watch,
@@ -350,7 +350,10 @@ export class Server {
   }
 
   #tell(problems: readonly Problem[]): void {
-    for (const problem of problems) this.#log[problem.severity](formatProblem(problem));
+    // The line's level says how bad it is.
+    for (const { file, line, column, message, severity } of problems) {
+      this.#log[severity](`${file}:${line}:${column}: ${message}`);
+    }
   }
 
   async #close(): Promise<void> {
@@ -362,11 +365,18 @@ export class Server {
     await this.#control?.close();
     await Promise.all([this.#listeners?.drain(grace), this.#outgoing?.stop(grace)]);
     await this.#sessions?.close();
-    for (const close of this.#closers.reverse()) await close();
+    for (const close of this.#closers.reverse()) { // the state's lock among them: each whatever became of the others
+      await Promise.resolve().then(close).catch((error) => {
+        this.#log.error("cannot close", { error: error instanceof Error ? error.stack : String(error) });
+      });
+    }
     if (this.#outgoing) this.#log.info("stopped");
     await this.#log.close();
   }
 }
+
+/** What MAIL is told where nothing can be kept. */
+const refusals = { room: undefined, full: replies.noRoom, failing: replies.notStored } as const;
 
 const serverText = ({ address, port }: { address: string; port: number }) =>
   address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;

@@ -45,8 +45,10 @@ export class Health {
       `The listener on ${port === 0 ? address : `${address} port ${port}`} does not answer.`
     );
     if (doors.length === 0) reasons.push("No listener is open: the server is starting or stopping.");
-    if (spool.room() === "full") {
-      reasons.push("The spool takes no message: its disk is full or fails. The log says which.");
+    const room = spool.room();
+    if (room === "full") reasons.push("The spool takes no message: its disk is full.");
+    if (room === "failing") {
+      reasons.push("The spool takes no message: its disk fails. The log says how.");
     }
     return reasons;
   }

@@ -6,11 +6,12 @@ import type { Metrics } from "../admin/metrics.ts";
 import type { Chain } from "../chain.ts";
 import type { Clock } from "../clock.ts";
 import type { Log } from "../log.ts";
-import type { Due, Queued, RecordedOutcome, Spool } from "../spool/spool.ts";
+import type { Queued, RecordedOutcome, Spool } from "../spool/spool.ts";
 import type { Answer, Courier } from "./attempt.ts";
 import { Attempts } from "./attempts.ts";
 import { type Concurrency, Destinations, type Sleep } from "./destinations.ts";
 import { Outcomes } from "./outcomes.ts";
+import { Picking } from "./picking.ts";
 import { Recorder } from "./recorder.ts";
 import type { Reports } from "./reports.ts";
 import { type Candidate, type Job, Round } from "./round.ts";
@@ -52,8 +53,6 @@ export interface RunnerOptions {
 const mostRounds = 10_000;
 /** Messages that are read at a time: each may be an open file. */
 const mostReading = 64;
-/** Messages looked at in one turn of the event loop: 100,000 may come due at once. */
-const mostLooks = 2000;
 /** A message for which there was nothing to do although it was due is looked at again after so long. */
 const puzzled = 60_000;
 
@@ -63,7 +62,7 @@ export class Runner {
   readonly #timeline: Timeline;
   readonly #destinations: Destinations<Job>;
   readonly #recorder: Recorder;
-  readonly #waiting: Waiting;
+  readonly #picking: Picking;
   readonly #attempts: Attempts;
   readonly #settling: Settling;
   readonly #tasks: Tasks;
@@ -83,7 +82,15 @@ export class Runner {
     this.#timeline = new Timeline(clock, spool);
     this.#destinations = new Destinations(settings.concurrency, random);
     this.#recorder = new Recorder(spool, clock, log, () => this.wake());
-    this.#waiting = new Waiting(this.#destinations, options);
+    this.#picking = new Picking({
+      ...options,
+      timeline: this.#timeline,
+      waiting: new Waiting(this.#destinations, options),
+      policy: () => this.#settings.policy,
+      room: () => this.#takesMore ? mostReading - this.#reading : 0,
+      isUnderWay: (id) => this.#rounds.has(id),
+      take: (id, at, shift) => this.#take(id, at, shift),
+    });
     this.#attempts = new Attempts({ ...options, stopping: this.#stopping.signal });
     const outcomes = new Outcomes({
       log,
@@ -195,7 +202,7 @@ export class Runner {
     if (this.#timeline.check() === "set") {
       this.#options.log.warning("the clock was set, waits go on as they were", { now: this.#timeline.now() });
     }
-    this.#takeDue();
+    this.#picking.pick();
     this.#begin();
     this.#setAlarm();
   }
@@ -203,52 +210,6 @@ export class Runner {
   get #takesMore(): boolean {
     return this.#state === "running" && !this.#recorder.isStuck && this.#reading < mostReading &&
       this.#rounds.size < mostRounds;
-  }
-
-  #takeDue(): void {
-    while (this.#takesMore) {
-      const early = this.#timeline.take();
-      if (!early) break;
-      this.#take(early.id, early.at, early.shift);
-    }
-    this.#waiting.begin();
-    const now = this.#timeline.now();
-    for (const id of this.#waiting.leaving(this.#options.clock.monotonic())) {
-      this.#options.spool.postpone(id, now);
-    }
-    while (this.#takesMore) {
-      const id = this.#waiting.next();
-      if (id === undefined) break;
-      this.#take(id, now, 0);
-    }
-    for (let looks = 0, young: number | undefined; this.#takesMore && looks < mostLooks;) {
-      const due = this.#options.spool.due(now, mostReading - this.#reading);
-      if (due.length === 0) return;
-      young ??= this.#youngerThan();
-      looks += due.length;
-      for (const one of due) this.#look(one, young);
-    }
-  }
-
-  /** Mail of less than this age, milliseconds, can go to sleep with its destination unread: nobody is to be told of that yet. */
-  #youngerThan(): number {
-    const plugins = this.#options.plugins();
-    const isRouted = plugins.chain.has("route"); // then only its plugin knows where it goes
-    plugins.release();
-    const { policy: { delayNoticeAfter, giveUpAfter } } = this.#settings;
-    return isRouted ? 0 : Math.min(delayNoticeAfter, giveUpAfter);
-  }
-
-  /** Takes a message, unless enough of its kind wait already, or its destination sleeps. */
-  #look(due: Due, young: number): void {
-    const { spool, clock } = this.#options;
-    const monotonic = clock.monotonic();
-    const isNew = !this.#rounds.has(due.id);
-    const isYoung = this.#timeline.ageOf(due.received) < young;
-    const sleep = isNew && isYoung ? this.#waiting.sleepOf(due, monotonic) : undefined;
-    if (sleep) spool.postpone(due.id, Math.ceil(this.#timeline.now() + sleep.until - monotonic));
-    else if (isNew && this.#waiting.park(due, monotonic)) spool.postpone(due.id, Infinity);
-    else this.#take(due.id, due.at, 0);
   }
 
   /** Reads a message and begins its attempts. From here on the spool doesn't give it, until something is recorded. */

@@ -400,8 +400,9 @@ export class LogSpool implements Spool {
     return this.#queue.census(now);
   }
 
-  room(): "room" | "full" {
-    return this.#writer.fault ? "full" : this.#reserve.room(this.bodies.memoryUsed);
+  room(): "room" | "full" | "failing" {
+    const room = this.#reserve.room(this.bodies.memoryUsed);
+    return room === "room" && this.#writer.fault ? "failing" : room;
   }
 
   // ── When ─────────────────────────────────────────────────────────────────────────────────────────
@@ -416,7 +417,9 @@ export class LogSpool implements Spool {
 
   postpone(id: string, at: number): void {
     const entry = this.#queue.get(id);
-    if (entry) this.#schedule.postpone(entry, at);
+    if (!entry) return;
+    this.#schedule.postpone(entry, at);
+    if (at !== Infinity) this.#recent.remove(id); // its attempt does not follow at once: the memory is others'
   }
 
   attempting(ids: readonly string[]): void {

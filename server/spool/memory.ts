@@ -20,7 +20,7 @@ export class MemorySpool implements Spool {
   readonly #messages = new Map<string, Kept>();
   readonly #listeners: (() => void)[] = [];
   /** What `room` says. */
-  roomLeft: "room" | "full" = "room";
+  roomLeft: "room" | "full" | "failing" = "room";
 
   constructor(clock: Pick<Clock, "now">) {
     this.#clock = clock;
@@ -143,7 +143,7 @@ export class MemorySpool implements Spool {
     this.#listeners.push(callback);
   }
 
-  room(): "room" | "full" {
+  room(): "room" | "full" | "failing" {
     return this.roomLeft;
   }
 

@@ -147,8 +147,8 @@ export interface Spool {
   attempting(ids: readonly string[]): void;
   /** Called when something is due that was not before, or is next to be, so that a runner need not poll. */
   onDue(callback: () => void): void;
-  /** Whether a message can be taken now: `"full"` → 452 4.3.1. */
-  room(): "room" | "full";
+  /** Whether a message can be taken now: `"full"` → 452 4.3.1, `"failing"`: the disk does not work, 451 4.3.0. */
+  room(): "room" | "full" | "failing";
   /** Syncs what is under way and lets go of the files and the lock. */
   close(): Promise<void>;
 }

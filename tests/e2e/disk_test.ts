@@ -110,7 +110,7 @@ Deno.test("Q03 a disk that can't sync: 451 as long as it lasts, and then it goes
     await client.send(`Subject: refused\r\n\r\nHello.\r\n.\r\n`);
     await client.expect(451);
   }
-  await clients[0]!.say("MAIL FROM:<alice@example.test>", 452);
+  await clients[0]!.say("MAIL FROM:<alice@example.test>", 451);
   for (const client of clients) client[Symbol.dispose]();
   await server.logged("spool: can't write");
   await tracer.detach();
