@@ -29,6 +29,8 @@ export class Reserve {
   #free = Infinity;
   #asked = -Infinity;
   #isFull = false;
+  /** There is less than what has to stay free: so far only said, by the log and to MAIL. */
+  #isLow = false;
   #cancel: (() => void) | undefined;
   #checking: Promise<void> | undefined;
   #isClosed = false;
@@ -41,6 +43,7 @@ export class Reserve {
   async open(): Promise<void> {
     try {
       this.#free = await this.#options.disk.free(this.#options.folder);
+      this.#compare();
       await this.#fill();
     } catch (error) {
       if (!isFullDisk(error)) throw error;
@@ -94,17 +97,34 @@ export class Reserve {
       this.#options.log.warning("spool: can't tell how much space is free", { error: `${error}` });
     }).finally(() => {
       this.#checking = undefined;
-      if (this.#isFull) this.#later();
+      if (this.#isFull || this.#isLow) this.#later();
     });
   }
 
   async #look(): Promise<void> {
-    const { disk, folder, reserve, room, log } = this.#options;
+    const { disk, folder, reserve, room } = this.#options;
     this.#free = await disk.free(folder);
-    if (!this.#isFull || this.#free < room + reserve) return;
+    if (!this.#isFull) return this.#compare();
+    if (this.#free < room + reserve) return;
     await this.#fill();
     this.#isFull = false;
-    log.info("spool: there is space again", { folder, free: this.#free });
+    this.#isLow = true; // until the next line
+    this.#compare();
+  }
+
+  /** Tells an operator when space runs low, and when there is enough. */
+  #compare(): void {
+    const { folder, room, log } = this.#options;
+    const isLow = this.#free < room;
+    if (isLow === this.#isLow) return;
+    this.#isLow = isLow;
+    if (!isLow) return log.info("spool: there is space again", { folder, free: this.#free });
+    log.warning("spool: too little space: no mail is taken until there is more", {
+      folder,
+      free: this.#free,
+      wanted: room,
+    });
+    this.#later();
   }
 
   async #fill(): Promise<void> {
