@@ -1,9 +1,12 @@
 /**
- * Writes the tables of options in `docs/` (`deno task docs`), from the schemas that the server itself reads options with.
+ * Writes the tables of options in `docs/` (`deno task docs`), from the schemas that the server itself reads options with, and the page
+ * of the plugin API (`api.ts`), and of the mistakes that can be made with it (`mistakes.ts`).
  * A table stands between two comments, `<!-- options: NAME -->` and `<!-- end -->`; what is between them is replaced,
  * everything else on the page is left alone. `tests/docs_test.ts` fails where a page is not what this makes.
  */
 import { bundled } from "../server/bundled.ts";
+import { apiPage } from "./api.ts";
+import { mistakesPage } from "./mistakes.ts";
 import { comingKeys } from "../server/config/config.ts";
 import { configSchema, type Described } from "../server/config/schema.ts";
 
@@ -46,7 +49,10 @@ export async function generate(): Promise<Map<string, string>> {
     const text = fill(path, await Deno.readTextFile(new URL(path, root)), tables);
     return [path, await formatted(text)] as const;
   }));
-  return new Map(made);
+  return new Map([...made, ["docs/plugin-api.md", await formatted(await apiPage(root))], [
+    "docs/mistakes.md",
+    await formatted(await mistakesPage(root)),
+  ]]);
 }
 
 async function describedPlugins(): Promise<Described[]> {
@@ -199,7 +205,7 @@ async function formatted(markdown: string): Promise<string> {
 if (import.meta.main) {
   for (const [path, text] of await generate()) {
     const url = new URL(path, root);
-    if (await Deno.readTextFile(url) === text) continue;
+    if (await Deno.readTextFile(url).catch(() => "") === text) continue;
     await Deno.writeTextFile(url, text);
     console.log(`${path} written`);
   }

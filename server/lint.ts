@@ -151,15 +151,57 @@ function isForEach(node: Node | undefined): node is Call {
     nameOf(node.callee.property) === "forEach";
 }
 
+/** Variables that hold a verdict, and whether anything looks at them. */
+class Held {
+  readonly #held: { readonly name: string; readonly node: Node; readonly around: Node; isUsed: boolean }[] =
+    [];
+
+  /** `const v = a ? reject(…) : undefined`. */
+  declared({ id, init }: Deno.lint.VariableDeclarator, known: Known): void {
+    const around = functionAround(id);
+    if (id.type !== "Identifier" || !init || !around) return;
+    const isVerdict = [...dropped(init)].some((call) => known.verdictOf(call) !== undefined);
+    if (isVerdict) this.#held.push({ name: id.name, node: id, around, isUsed: false });
+  }
+
+  /** Any mention but its declaration and `void v`. */
+  mentioned(node: Deno.lint.Identifier): void {
+    const parent = parentOf(node);
+    if (parent?.type === "UnaryExpression" && parent.operator === "void") return;
+    for (const held of this.#held) {
+      if (held.name === node.name && held.node !== node && isWithin(node, held.around)) held.isUsed = true;
+    }
+  }
+
+  get unused(): readonly { readonly name: string; readonly node: Node }[] {
+    return this.#held.filter(({ isUsed }) => !isUsed);
+  }
+}
+
+function isWithin(node: Node, around: Node): boolean {
+  return node.range[0] >= around.range[0] && node.range[1] <= around.range[1];
+}
+
 const droppedVerdict: Deno.lint.Rule = {
   create(context) {
     const known = new Known();
+    const held = new Held();
     function report(call: Call, message: string, fix?: (fixer: Deno.lint.Fixer) => Deno.lint.Fix): void {
       const verdict = known.verdictOf(call);
       if (verdict) context.report({ node: call, message: `${verdict}(…) ${message}`, ...(fix && { fix }) });
     }
     return {
       ...known.visitor,
+      VariableDeclarator(node) {
+        known.visitor.VariableDeclarator?.(node);
+        held.declared(node, known);
+      },
+      Identifier: (node) => held.mentioned(node),
+      "Program:exit"() {
+        for (const { name, node } of held.unused) {
+          context.report({ node, message: `${name} holds a verdict that nothing returns` });
+        }
+      },
       ExpressionStatement({ expression }) {
         for (const call of dropped(expression)) {
           const whole = call === expression;

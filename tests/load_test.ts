@@ -69,12 +69,18 @@ const refused: { name: string; files: Files; problems: string[] }[] = [
     name: "no default export",
     files: { "postrider.yaml": mine, "mine.ts": "export const plugin = 1;\n" },
     problems: [
-      "postrider.yaml:1:18: ./mine.ts has no default export: it needs export default definePlugin({ … })",
+      "postrider.yaml:1:18: ./mine.ts has no default export, only plugin: it needs export default definePlugin({ … })",
     ],
   },
   ...wrongShapes([
     ["export default 5;", "its default export is a number, not what definePlugin returns"],
     ["export default [];", "its default export is a list, not what definePlugin returns"],
+    ["export default class {}", "its default export is a class, not what definePlugin returns"],
+    ['export default { nam: "a", setup() {} };', "nam means nothing here: did you mean name?"],
+    [
+      'export default { name: "a", setup() {}, hooks: {} };',
+      "hooks means nothing here: there are name, after, options, roles, mechanisms, setup",
+    ],
     ["export default () => undefined;", "its default export is missing, not what definePlugin returns"],
     ["export default { setup() {} };", "its name is missing, not a word of letters, digits, dots and dashes"],
     [
@@ -221,7 +227,7 @@ function wrongShapes(shapes: [text: string, why: string][]) {
   return shapes.map(([text, why]) => ({
     name: `no plugin: ${text}`,
     files: { "postrider.yaml": mine, "mine.ts": text },
-    problems: [`postrider.yaml:1:18: ./mine.ts is no plugin: ${why}`],
+    problems: [`postrider.yaml:1:18: ./mine.ts is no plugin: ${why} (./mine.ts:1:1)`],
   }));
 }
 

@@ -79,9 +79,16 @@ export class Modules {
       return { problem: `${use} cannot be imported: ${whyNotImported(error, naming)}` };
     }
     if (!("default" in module)) {
-      return { problem: `${use} has no default export: it needs export default definePlugin({ … })` };
+      const others = Object.keys(module);
+      const instead = others.length > 0 ? `, only ${others.join(", ")}` : "";
+      return {
+        problem: `${use} has no default export${instead}: it needs export default definePlugin({ … })`,
+      };
     }
-    return look(module.default, naming);
+    const found = await look(module.default, naming);
+    return "plugin" in found || /:\d+\)$/.test(found.problem)
+      ? found
+      : { problem: `${found.problem}${await placeOfExport(use, path)}` };
   }
 }
 
@@ -114,10 +121,17 @@ function whyNotImported(error: unknown, naming: Naming): string {
   return place ? `${why} (${place})` : why;
 }
 
+/** Where what is exported stands: a value that is no plugin has no stack to tell it. */
+async function placeOfExport(use: string, path: string): Promise<string> {
+  const text = await Deno.readTextFile(path).catch(() => "");
+  const at = /^[ \t]*export\s+(?:default\b|\{[^}]*\bas\s+default\b)/m.exec(text);
+  return at ? ` (${use}:${text.slice(0, at.index).split("\n").length}:1)` : "";
+}
+
 /** Takes a plugin, or a function that makes one of the API. */
 async function look(exported: unknown, naming: Naming): Promise<Found> {
   let made = exported;
-  if (typeof exported === "function") {
+  if (typeof exported === "function" && !isClass(exported)) {
     try {
       made = await (exported as (api: Api) => unknown)(api);
     } catch (error) {
@@ -133,12 +147,18 @@ const fields = ["name", "after", "options", "roles", "mechanisms", "setup"] sati
 
 const saslMechanisms = ["PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"] satisfies Credentials["mechanism"][];
 
+const isClass = (made: unknown) => typeof made === "function" && /^class\b/.test(made.toString());
+
 /** What types would have said; a plugin may be JavaScript, or never have been checked. */
 function whatIsWrong(made: unknown): string | undefined {
+  if (isClass(made)) return "its default export is a class, not what definePlugin returns";
   if (typeof made !== "object" || made === null || Array.isArray(made)) {
     return `its default export is ${kind(made)}, not what definePlugin returns`;
   }
   const { name, after, options, roles, mechanisms, setup }: Partial<Record<keyof Plugin, unknown>> = made;
+  const strange = Object.keys(made).find((key) => !fields.some((one) => one === key));
+  const meant = strange === undefined ? undefined : closest(strange, fields);
+  if (meant) return `${strange} means nothing here: did you mean ${meant}?`; // rather than that `meant` is missing
   if (typeof name !== "string" || !properName.test(name)) {
     return `its name is ${kind(name)}, not a word of letters, digits, dots and dashes`;
   }
@@ -161,10 +181,7 @@ function whatIsWrong(made: unknown): string | undefined {
   if (options !== undefined && !(typeof options === "object" && options !== null && "_zod" in options)) {
     return "options is not a schema of the z that postrider exports";
   }
-  const strange = Object.keys(made).find((key) => !fields.some((one) => one === key));
-  if (strange === undefined) return undefined;
-  const meant = closest(strange, fields);
-  return `${strange} means nothing here${meant ? `: did you mean ${meant}?` : ""}`;
+  return strange === undefined ? undefined : `${strange} means nothing here: there are ${fields.join(", ")}`;
 }
 
 /** A value in words. */
