@@ -7,5 +7,6 @@ export const bundled: Readonly<Record<string, () => Promise<{ readonly default: 
   auth: () => import("../plugins/auth/mod.ts"),
   discard: () => import("../plugins/discard.ts"),
   maildir: () => import("../plugins/maildir/mod.ts"),
+  proxy: () => import("../plugins/proxy.ts"),
   relay: () => import("../plugins/relay.ts"),
 };

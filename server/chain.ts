@@ -18,7 +18,13 @@ export type Ruling =
   /** Nobody spoke; `unsure` when a plugin failed and was passed over, so that a no may be wrong. */
   | { readonly kind: "silence"; readonly unsure: boolean }
   | { readonly kind: "objection"; readonly by: string; readonly verdict: Objection }
-  | { readonly kind: "claim"; readonly by: Instance; readonly claim: Accept["claim"] }
+  /** `unsure` as above: of a claim that could have been another's. */
+  | {
+    readonly kind: "claim";
+    readonly by: Instance;
+    readonly claim: Accept["claim"];
+    readonly unsure?: boolean;
+  }
   /** The plugin failed. */
   | { readonly kind: "failure"; readonly by: string };
 
@@ -262,10 +268,26 @@ const brokenForGood: Objection = {
 /** What is known after one more plugin was asked, and whether that ends it. */
 function combine(hook: AskedHook, before: Ruling, answer: Answered): [Ruling, boolean] {
   if (!answer) return [before, false];
-  if (answer.kind === "silence") return [before.kind === "silence" ? unsure : before, false];
+  if (answer.kind === "silence") {
+    return [
+      before.kind === "silence" ? unsure : before.kind === "claim" ? { ...before, unsure: true } : before,
+      false,
+    ];
+  }
   // DESIGN §7: at rcpt every plugin may object, whoever accepted before it.
   if (hook === "rcpt" && answer.kind === "claim") return [before.kind === "claim" ? before : answer, false];
+  if (hook === "resolve" && answer.kind === "claim" && isOnward(answer)) {
+    // How mail of others leaves says nothing of whose it is: somebody below may have the mailbox. The first such word counts.
+    const isUnsure = before.kind === "silence" && before.unsure;
+    return [before.kind === "claim" ? before : { ...answer, ...(isUnsure && { unsure: true }) }, false];
+  }
   return [answer, true];
+}
+
+/** `accept({ onward })` alone: no claim to the address. */
+function isOnward({ claim }: Ruling & { kind: "claim" }): boolean {
+  const { via, to } = claim as { via?: unknown; to?: unknown };
+  return via === undefined && to === undefined;
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -6,6 +6,7 @@ import type { Channel } from "./channel/channel.ts";
 import { ChannelLost } from "./channel/channel.ts";
 import type { Chain } from "./chain.ts";
 import type { Clock } from "./clock.ts";
+import type { Passing } from "./delivery/passing.ts";
 import { whoWaitsFor } from "./draining.ts";
 import { ClientSession } from "./envelope.ts";
 import type { Ids } from "./ids.ts";
@@ -51,6 +52,8 @@ export interface ConnectionOptions {
   readonly noRoom: () => Reply | undefined;
   readonly intake: Intake;
   readonly metrics: Metrics;
+  /** Who passes on what a proxy claims. */
+  readonly passing?: Passing | undefined;
   readonly isTrusted: (address: string) => boolean;
   /** The client network of an address, as `Session.remote.network`. */
   readonly networkOf: (address: string) => string;
@@ -158,6 +161,7 @@ class Connection {
       gone: this.#gone.signal,
       noRoom: options.noRoom,
       metrics: options.metrics,
+      passing: options.passing,
     });
   }
 

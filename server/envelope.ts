@@ -3,6 +3,7 @@ import type { Address, OpenTransaction, Recipient, Session } from "./plugin.ts";
 import { mailboxKey, parseAddress } from "./smtp/address.ts";
 import type { MailParams, RcptParams } from "./smtp/params.ts";
 import { makeField } from "./message/field.ts";
+import type { Binding } from "./proxying.ts";
 
 /** A session as the connection knows it; the chain shows it to handlers as {@linkcode Session}. */
 export class ClientSession implements Session {
@@ -116,6 +117,10 @@ export class Envelope implements OpenTransaction {
 
   readonly params: ReadonlyMap<string, string>;
   readonly smtputf8: boolean;
+  /** Octets of the message as the client estimated them at MAIL. */
+  readonly announced: number | undefined;
+  /** Once some recipient was to go by a proxy. */
+  binding: Binding | undefined;
   /** What MAIL said of reports (RFC 3461 §4.3, §4.4). */
   readonly dsn: Pick<MailParams, "ret" | "envid">;
 
@@ -130,9 +135,10 @@ export class Envelope implements OpenTransaction {
     mail: MailParams,
     readonly resolveAdded: (address: Address) => Promise<readonly FinalTarget[]>,
   ) {
-    const { params, smtputf8, ret, envid } = mail;
+    const { params, smtputf8, size, ret, envid } = mail;
     this.params = params;
     this.smtputf8 = smtputf8;
+    this.announced = size;
     this.dsn = { ...(ret && { ret }), ...(envid !== undefined && { envid }) };
   }
 

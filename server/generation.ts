@@ -2,7 +2,7 @@
  * A generation: the plugins of one configuration, set up, in their order. A reload builds the next one whole and swaps;
  * sessions stay with theirs, and it is disposed of when the last of them is over.
  */
-import type { Credentials, Deliver, Hooks, Json, RelayRoute, Session } from "./plugin.ts";
+import type { Credentials, Deliver, Hooks, Json, ProxyRoute, RelayRoute, Session } from "./plugin.ts";
 
 /** Every hook, roughly in the order in which they are asked. */
 export const hookNames = Object.keys(
@@ -54,6 +54,18 @@ export interface RelayTransport {
   readonly name: string;
   readonly by: Instance;
   readonly route: RelayRoute;
+}
+
+/** A relay that also passes a client's transaction on while it goes on: where to is known at RCPT. */
+export interface ProxyTransport extends RelayTransport {
+  readonly hopsOf: ProxyRoute;
+  /** Whether the next hop is told who our client is, where it offers that. */
+  readonly proxy: { readonly xclient: boolean; readonly xforward: boolean };
+}
+
+/** Whether it passes transactions on. */
+export function isProxy(transport: RegisteredTransport | undefined): transport is ProxyTransport {
+  return transport !== undefined && "hopsOf" in transport;
 }
 
 /** A transport of the plugin's own. */

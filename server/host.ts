@@ -5,9 +5,9 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "./clock.ts";
-import type { Instance, RegisteredTransport } from "./generation.ts";
+import type { Instance, ProxyTransport, RegisteredTransport } from "./generation.ts";
 import type { Field, Log } from "./log.ts";
-import type { Deliver, Dns, Fact, Host, Json, RelayRoute, Store } from "./plugin.ts";
+import type { Deliver, Dns, Fact, Host, Json, ProxyRoute, RelayRoute, Store } from "./plugin.ts";
 import { parseDomain } from "./smtp/address.ts";
 import type { Stores } from "./store.ts";
 
@@ -126,6 +126,7 @@ export function makeHost(registered: Registered, services: HostServices, facts: 
     owns: (domains) => own(registered, domains),
     transport: (name, deliver, how = {}) => addTransport(registered, name, deliver, how),
     relay: (name, route) => addRelay(registered, name, route),
+    proxy: (name, route, how = {}) => addProxy(registered, name, route, how),
     notes: makeNotes,
     provides<T extends Json, S extends object>({ fact }: Fact<T, S>) {
       registered.demandSetup("provides()");
@@ -189,6 +190,30 @@ function addRelay(registered: Registered, asked: string, route: RelayRoute) {
   }
   const name = registered.transportName(asked);
   registered.transports.push({ name, by: registered.instance, route });
+  return { transport: name };
+}
+
+function addProxy(
+  registered: Registered,
+  asked: string,
+  hopsOf: ProxyRoute,
+  { xclient = false, xforward = false }: { xclient?: boolean; xforward?: boolean },
+) {
+  registered.demandSetup("proxy()");
+  demandName(asked);
+  if (typeof hopsOf !== "function") {
+    throw new TypeError(`proxy "${asked}" has no function that says where mail goes`);
+  }
+  const name = registered.transportName(asked);
+  const route: RelayRoute = (recipient, _message, call) => hopsOf(recipient, call);
+  const transport: ProxyTransport = {
+    name,
+    by: registered.instance,
+    route,
+    hopsOf,
+    proxy: { xclient, xforward },
+  };
+  registered.transports.push(transport);
   return { transport: name };
 }
 

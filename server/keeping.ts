@@ -1,6 +1,6 @@
 /**
- * Who keeps a message that was let pass: a `queue` plugin, an inline transport, else the spool. Whoever it is, it is durable
- * there before anybody is told so (promise 1).
+ * Who keeps a message that was let pass: a `queue` plugin, a proxy's next hop, an inline transport, else the spool. Whoever it is,
+ * it is durable there before anybody is told so (promise 1).
  */
 import type { Chain } from "./chain.ts";
 import type { Clock } from "./clock.ts";
@@ -10,9 +10,10 @@ import type { DeliveringTransport } from "./generation.ts";
 import type { Arriving } from "./intake.ts";
 import type { EditableMessage, SealedMessage } from "./message/message.ts";
 import type { Delivery, Outcome, Target } from "./plugin.ts";
+import type { Binding, HopSaid } from "./proxying.ts";
 import { objected, printable, toReply } from "./ruling.ts";
 import { mailboxKey } from "./smtp/address.ts";
-import { replies, type Reply } from "./smtp/reply.ts";
+import { isPositive, replies, type Reply } from "./smtp/reply.ts";
 import type { QueuedRecipient, Spool } from "./spool/spool.ts";
 
 /** What a recipient is told, and by whom it was decided. */
@@ -38,6 +39,9 @@ export interface Keepable {
 /** When those are tried for whom a plugin said "not now", in milliseconds. */
 const notNow = 15 * 60_000;
 
+/** What waits in the queue for a next hop's word is forgotten with it, or due at once; after a crash it is due then. */
+const untilHeard = 60 * 60_000;
+
 /** Finds a keeper. */
 export class Keeping {
   constructor(readonly options: { readonly clock: Clock; readonly spool: Spool }) {}
@@ -45,10 +49,92 @@ export class Keeping {
   /** Keeps the message for its open recipients, and says in `told` what came of it. @throws what the spool throws. */
   async keep(arriving: Arriving, keepable: Keepable, told: Tellings): Promise<void> {
     const { message, received, open, later } = keepable;
-    const answer = await this.#askQueue(arriving, message.sealed([received]), told) ??
-      await this.#askInline(arriving, keepable) ??
+    const queued = await this.#askQueue(arriving, message.sealed([received]), told);
+    const { binding } = arriving.envelope;
+    if (!queued && binding?.isBound) return await this.#passOn(arriving, keepable, binding, told);
+    const answer = queued ?? await this.#askInline(arriving, keepable) ??
       await this.#spool(arriving, keepable);
     for (const recipient of [...open, ...later]) told.set(recipient, answer);
+  }
+
+  // ── A proxy's next hop
+
+  /**
+   * The next hop's word is the client's. What can't go its way (a copy unlike the others, a recipient that a plugin has added or
+   * moved, one to be tried later) is in the queue before, since nothing can be taken back from a next hop; and out of it again where
+   * that says no. What is in the queue is due when the next hop has spoken.
+   */
+  async #passOn(arriving: Arriving, keepable: Keepable, binding: Binding, told: Tellings): Promise<void> {
+    const { message, received, open, later } = keepable;
+    const through = open.filter((recipient) => binding.carries(recipient));
+    const rest = open.filter((recipient) => !through.includes(recipient));
+    const others = [...rest, ...later];
+    if (through.length === 0) {
+      binding.release(); // its connection need not wait for our disk
+      const kept = await this.#spool(arriving, keepable);
+      for (const one of others) told.set(one, kept);
+      return;
+    }
+    const waiting = others.length > 0 && await this.#spool(arriving, { ...keepable, open: rest }, untilHeard);
+    const said = await binding.send(message.sealed([received]), through);
+    const isTaken = isPositive(said.reply);
+    for (const one of through) told.set(one, said);
+    this.#reportPassed(arriving, binding, through, said);
+    if (!waiting) return;
+    // LMTP has a reply for each: what is kept of the others doesn't hang on these.
+    const isKept = isTaken || arriving.phases.session.protocol === "lmtp";
+    for (const one of others) told.set(one, isKept ? waiting : said);
+    await (isKept ? this.#letGo(arriving, rest, later) : this.#takeBack(arriving));
+  }
+
+  /** Due as if it had been kept just now. What the disk does to that isn't the client's: in an hour it is due all the same. */
+  #letGo(
+    { envelope, log }: Arriving,
+    rest: readonly EnvelopeRecipient[],
+    later: readonly EnvelopeRecipient[],
+  ): void {
+    const now = this.options.clock.now();
+    const due = [...copiesOf(rest, later, now + notNow).values()];
+    const outcomes = due.map((at, recipient) => ({
+      id: envelope.id,
+      recipient,
+      state: { state: "due" as const, due: at ?? now, attempts: 0, reply: "" },
+    }));
+    this.options.spool.record(outcomes).catch((error) =>
+      log.error("recipients wait for an hour", { id: envelope.id, error: String(error) })
+    );
+  }
+
+  async #takeBack({ envelope, log }: Arriving): Promise<void> {
+    try {
+      await this.options.spool.remove(envelope.id);
+    } catch (error) { // the disk: they get it now, and again when the client comes back
+      log.error("possible duplicate", { id: envelope.id, error: String(error) });
+    }
+  }
+
+  #reportPassed(
+    { phases: { chain }, envelope, log }: Arriving,
+    { via, host = "", tls }: Binding,
+    recipients: readonly EnvelopeRecipient[],
+    { reply: said }: HopSaid,
+  ): void {
+    if (!isPositive(said)) return;
+    const text = `${said.code} ${said.status} ${said.lines.join(" ")}`;
+    const sender = envelope.sender.address;
+    const to = recipients.map(({ address }) => address);
+    log.info("passed on", { id: envelope.id, from: sender, to, transport: via, host, tls, reply: text });
+    for (const { finals } of recipients) {
+      const recipient = finals[0]!.address;
+      chain.report("delivered", {
+        id: envelope.id,
+        sender,
+        recipient,
+        transport: via,
+        attempts: 1,
+        reply: text,
+      });
+    }
   }
 
   /** @param told Who was refused already: whoever keeps the message must not keep it for them (LMTP has said so). */
@@ -124,10 +210,16 @@ export class Keeping {
     return { reply: outcomeReply(outcome!, envelope.id), by };
   }
 
-  async #spool({ phases: { session }, envelope }: Arriving, keepable: Keepable): Promise<Told> {
+  /** @param wait Milliseconds until it is due. */
+  async #spool(
+    { phases: { session }, envelope }: Arriving,
+    keepable: Keepable,
+    wait?: number,
+  ): Promise<Told> {
     const { message, received, open, later } = keepable;
     const now = this.options.clock.now();
     const due = copiesOf(open, later, now + notNow);
+    const times = wait === undefined ? [...due.values()] : [...due.values()].map(() => now + wait);
     const { address: ip } = session.remote;
     await this.options.spool.keep(
       {
@@ -146,7 +238,7 @@ export class Keeping {
         },
       },
       message.content,
-      [...due.values()],
+      times,
     );
     const by = [...new Set(open.flatMap(({ finals }) => finals.map((one) => one.by)))];
     return { reply: replies.accepted(envelope.id), by: by.join(" ") || "core" };

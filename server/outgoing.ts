@@ -11,6 +11,7 @@ import {
   type SmtpResult,
 } from "./delivery/smtp/transport.ts";
 import { smtpCourier } from "./delivery/smtp_courier.ts";
+import type { PassageOpened, PassageRequest, Passing } from "./delivery/passing.ts";
 import type { Resolver } from "./dns.ts";
 import type { Ids } from "./ids.ts";
 import type { Hop } from "./plugin.ts";
@@ -108,26 +109,38 @@ export class Outgoing {
     this.runner.use(settingsOf(config));
   }
 
+  /** What passes transactions on, by the configuration that is in use when one begins. */
+  get passing(): Passing {
+    return {
+      keyOf: (hops) => this.#smtp.keyOf(hops),
+      open: (request) => this.#smtp.open(request),
+    };
+  }
+
   /** Senders of configurations before that still have something under way. */
   get retired(): number {
     return this.#retired.size;
   }
 
-  /** Begins nothing more, and lets what is under way finish; what is cut off stays in the queue. */
+  /** Begins no attempt more, and lets what is under way finish; what is cut off stays in the queue. */
   async stop(patience: number): Promise<void> {
     await this.runner.stop(patience);
+  }
+
+  /** Closes all connections, also of transactions that are passed on: once nobody has one any more. */
+  async close(): Promise<void> {
     await Promise.all([this.#smtp, ...this.#retired].map((smtp) => smtp.close()));
     await this.#tls.close();
   }
 }
 
 /** A sender that is closed, when another has taken its place, with the last of its attempts. */
-class Retiring implements SmtpDelivery {
-  readonly #smtp: SmtpDelivery;
+class Retiring implements SmtpDelivery, Passing {
+  readonly #smtp: SmtpDelivery & Passing;
   #busy = 0;
   #onGone: (() => void) | undefined;
 
-  constructor(smtp: SmtpDelivery) {
+  constructor(smtp: SmtpDelivery & Passing) {
     this.#smtp = smtp;
   }
 
@@ -135,14 +148,30 @@ class Retiring implements SmtpDelivery {
     return this.#smtp.destinationOf(domain, hops);
   }
 
+  keyOf(hops: readonly Hop[]): string {
+    return this.#smtp.keyOf(hops);
+  }
+
   async deliver(job: SmtpJob): Promise<SmtpResult[]> {
     this.#busy++;
     try {
       return await this.#smtp.deliver(job);
     } finally {
-      this.#busy--;
-      this.#closeIfDone();
+      this.#done();
     }
+  }
+
+  async open(request: PassageRequest): Promise<PassageOpened> {
+    this.#busy++;
+    const opened = await this.#smtp.open(request);
+    if (opened.kind === "refused") this.#done();
+    else void opened.passage.released.then(() => this.#done());
+    return opened;
+  }
+
+  #done(): void {
+    this.#busy--;
+    this.#closeIfDone();
   }
 
   /** Takes nothing more. @param onGone Called when its connections are closed. */
@@ -164,7 +193,7 @@ function openSmtp(
   { hostname, outbound }: Config,
   { dns, clock, log }: OutgoingEdges,
   { sts, reports, trust }: OutgoingTls,
-): SmtpDelivery {
+): SmtpDelivery & Passing {
   return openSmtpDelivery({
     hostname,
     outbound,

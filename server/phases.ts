@@ -8,11 +8,13 @@ import type { Instance } from "./generation.ts";
 import type { Ids } from "./ids.ts";
 import type { Metrics } from "./admin/metrics.ts";
 import type { Log } from "./log.ts";
+import type { Passing } from "./delivery/passing.ts";
 import type { Address, Credentials, Objection } from "./plugin.ts";
+import { type HopSaid, nameToNextHop } from "./proxying.ts";
 import { type Resolution, resolve, smtpTransport } from "./resolve.ts";
 import { printable, toObjection, toReply } from "./ruling.ts";
 import type { Question } from "./smtp/session.ts";
-import { replies, type Reply, reply } from "./smtp/reply.ts";
+import { isPositive, replies, type Reply, reply } from "./smtp/reply.ts";
 
 /** What the phases need besides the plugins. */
 export interface PhaseOptions {
@@ -24,6 +26,8 @@ export interface PhaseOptions {
   readonly noRoom: () => Reply | undefined;
   /** Who counts; absent: nobody. */
   readonly metrics?: Metrics;
+  /** Who passes on what a proxy claims; absent: it is kept in the queue. */
+  readonly passing?: Passing | undefined;
   /** Nothing will be kept: plugins are told so, and `rejected` handlers hear nothing. */
   readonly dryRun?: boolean;
 }
@@ -64,8 +68,9 @@ export class Phases {
     }
   }
 
-  /** The transaction is over, or was given up. */
+  /** The transaction is over, or was given up: also at a proxy's next hop. */
   forget(): void {
+    this.envelope?.binding?.release();
     this.envelope = undefined;
   }
 
@@ -168,7 +173,7 @@ export class Phases {
     recipient: EnvelopeRecipient,
     ruling: Ruling & { kind: "silence" | "claim" },
     resolution: Resolution,
-  ): Reply | undefined {
+  ): Promise<Reply | undefined> | Reply | undefined {
     const to = { to: recipient.address };
     switch (resolution.kind) {
       case "refused":
@@ -185,11 +190,9 @@ export class Phases {
         return this.#keep(envelope, recipient, resolution.targets);
       case "foreign": {
         if (ruling.kind === "claim") {
-          return this.#keep(envelope, recipient, [{
-            address: recipient,
-            via: smtpTransport,
-            by: ruling.by.name,
-          }]);
+          const { onward } = resolution;
+          const by = ruling.by.name;
+          return this.#keep(envelope, recipient, [onward ?? { address: recipient, via: smtpTransport, by }]);
         }
         const unsure = ruling.unsure || resolution.unsure;
         return this.refuse(
@@ -203,10 +206,35 @@ export class Phases {
     }
   }
 
-  #keep(envelope: Envelope, recipient: EnvelopeRecipient, finals: readonly FinalTarget[]): Reply | undefined {
+  /** Accepts a recipient, unless its transaction or a proxy's next hop has a word on it. */
+  #keep(
+    envelope: Envelope,
+    recipient: EnvelopeRecipient,
+    finals: readonly FinalTarget[],
+  ): Promise<Reply | undefined> | Reply | undefined {
     recipient.finals = finals;
+    const said = nameToNextHop(this.session, envelope, recipient, this.chain, this.options);
+    if (said) {
+      return said instanceof Promise
+        ? said.then((late) => this.#heardFrom(late, envelope, recipient))
+        : this.#heardFrom(said, envelope, recipient);
+    }
     envelope.accept(recipient);
     return undefined;
+  }
+
+  /** A next hop's word on a recipient is the client's answer. */
+  #heardFrom(
+    { reply: said, by, host, verdict }: HopSaid,
+    envelope: Envelope,
+    recipient: EnvelopeRecipient,
+  ): Reply {
+    if (isPositive(said)) {
+      envelope.accept(recipient);
+      return said;
+    }
+    const about = { to: recipient.address, ...(host !== undefined && { host }) };
+    return this.refuse("rcpt", by, said, about, recipient, verdict);
   }
 
   /** A recipient of mail of our own: resolved, not asked of `rcpt`. Answers why it cannot be one. */
@@ -221,7 +249,7 @@ export class Phases {
         return this.#keep(envelope, recipient, resolution.targets);
       case "foreign":
         if (resolution.unsure) return replies.pluginFailed;
-        return this.#keep(envelope, recipient, [{ address, via: smtpTransport, by: "core" }]);
+        return this.#keep(envelope, recipient, [leaving(address, resolution)]);
     }
   }
 
@@ -231,7 +259,7 @@ export class Phases {
     if (resolution.kind === "refused") {
       throw new Error(`${address} is refused: ${resolution.reply.lines.join(" ")}`);
     }
-    return resolution.kind === "claimed" ? resolution.targets : [{ address, via: smtpTransport, by: "core" }];
+    return resolution.kind === "claimed" ? resolution.targets : [leaving(address, resolution)];
   }
 
   async #lookUp(hook: "vrfy" | "expn", text: string): Promise<Reply> {
@@ -364,6 +392,11 @@ function undoIfRefused(
   if (answer instanceof Promise) return answer.then((late) => undoIfRefused(late, undo));
   if (answer) undo();
   return answer;
+}
+
+/** How an address of somebody else's leaves. */
+function leaving(address: Address, { onward }: Resolution & { kind: "foreign" }): FinalTarget {
+  return onward ?? { address, via: smtpTransport, by: "core" };
 }
 
 /** A plugin's turn at the envelope alone: the message has not come yet. */

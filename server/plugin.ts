@@ -308,6 +308,15 @@ export type RelayRoute = (
   call: Call,
 ) => Says<Reject | Defer | Accept<RelayClaim>>;
 
+/**
+ * Says where a proxy passes mail for this address on to: hosts that speak SMTP, tried in order. Asked at RCPT, and at each attempt of
+ * what had to go by the queue.
+ */
+export type ProxyRoute = (
+  recipient: Address,
+  call: Call,
+) => Reject | Defer | Accept<RouteClaim> | Promise<Reject | Defer | Accept<RouteClaim>>;
+
 /** A typed key under which one plugin tells others what it found; made by {@linkcode fact}. */
 export interface Fact<T extends Json, S extends object> {
   /** Its name, unique among all plugins. */
@@ -381,6 +390,38 @@ export interface Host {
    * ```
    */
   relay(name: string, route: RelayRoute): Transport;
+  /**
+   * Registers a transport that passes a client's transaction on while it goes on, during `setup`: the next hop hears MAIL with the
+   * first recipient and the message after all `data` handlers, and what it says at RCPT and at the final dot is what the client hears.
+   * Nothing of that is in the queue. A transaction goes to one next hop; a recipient elsewhere is told `452 4.5.3`. What has no client
+   * that waits (our own mail, one of an alias's several targets) goes by the queue, as by `relay`.
+   *
+   * @param name Unique in the configuration; an instance named by `as:` carries that name instead.
+   * @param route Where to.
+   * @param how `xclient`, `xforward`: tells the next hop who our client is, where it offers that (Postfix' extensions).
+   * @example
+   * ```ts
+   * import { accept, definePlugin, reject } from "postrider";
+   * import { testServer } from "postrider/testing";
+   * import { strictEqual as equal } from "node:assert/strict";
+   * const gateway = definePlugin({
+   *   name: "gateway",
+   *   setup(on, _options, host) {
+   *     const via = host.proxy("gateway", () => accept({ hops: [{ host: "inside.example.org" }] }));
+   *     on("resolve", ({ domain }) => domain === "example.org" ? accept({ via }) : undefined);
+   *   },
+   * });
+   * await using server = await testServer({
+   *   plugins: [gateway],
+   *   nextHop: ({ to }) => to === "nobody@example.org" ? reject("5.1.1", "No such user") : undefined,
+   * });
+   * equal((await server.send({ to: "nobody@example.org" })).reply.text, "No such user");
+   * await server.send({ to: "alice@example.org" });
+   * equal(server.sent[0]?.to[0], "alice@example.org");
+   * equal((await server.queue()).length, 0);
+   * ```
+   */
+  proxy(name: string, route: ProxyRoute, how?: { xclient?: boolean; xforward?: boolean }): Transport;
   /** Sends a message of our own; resolves once it is kept. @throws {Error} when it was refused. */
   submit(mail: {
     sender: string;

@@ -20,8 +20,11 @@ export type Resolution =
     readonly refused: readonly { readonly address: string; readonly reply: Reply; readonly by: string }[];
   }
   | { readonly kind: "refused"; readonly by: string; readonly reply: Reply }
-  /** Nobody claims it, and it is in nobody's domain; `unsure`: a plugin that failed might have. */
-  | { readonly kind: "foreign"; readonly unsure: boolean };
+  /**
+   * Nobody claims it, and it is in nobody's domain; `unsure`: a plugin that failed might have. `onward`: how it leaves, if it may,
+   * instead of by `smtp`.
+   */
+  | { readonly kind: "foreign"; readonly unsure: boolean; readonly onward?: FinalTarget };
 
 /** Aliases of aliases. */
 const depth = 10;
@@ -98,15 +101,8 @@ function read(chain: Chain, address: Address, ruling: Ruling): Step {
       return { kind: "refused", by: ruling.by, reply: toReply("resolve", ruling.verdict) };
     case "failure":
       return { kind: "refused", by: ruling.by, reply: replies.pluginFailed };
-    case "silence": {
-      const owner = chain.generation.owners.get(address.domain);
-      if (!owner) return { kind: "foreign", unsure: ruling.unsure };
-      return {
-        kind: "refused",
-        by: owner.name,
-        reply: ruling.unsure ? replies.pluginFailed : replies.noSuchUser,
-      };
-    }
+    case "silence":
+      return unclaimed(chain, address, ruling.unsure);
     case "claim": {
       const { via, to, onward } = ruling.claim as {
         via?: Transport;
@@ -114,9 +110,23 @@ function read(chain: Chain, address: Address, ruling: Ruling): Step {
         onward?: Transport;
       };
       if (via) return { kind: "final", target: { address, via: via.transport, by: ruling.by.name } };
-      return { kind: "expands", to: to!, onward: onward?.transport, by: ruling.by };
+      if (to === undefined) {
+        return unclaimed(chain, address, ruling.unsure ?? false, {
+          address,
+          via: onward!.transport,
+          by: ruling.by.name,
+        });
+      }
+      return { kind: "expands", to, onward: onward?.transport, by: ruling.by };
     }
   }
+}
+
+/** What becomes of an address that nobody has: in an owned domain there is no such, elsewhere it may leave. */
+function unclaimed(chain: Chain, address: Address, unsure: boolean, onward?: FinalTarget): Step {
+  const owner = chain.generation.owners.get(address.domain);
+  if (!owner) return { kind: "foreign", unsure, ...(onward && { onward }) };
+  return { kind: "refused", by: owner.name, reply: unsure ? replies.pluginFailed : replies.noSuchUser };
 }
 
 /** A target to look at: what an alias made of `from`. */
@@ -125,7 +135,7 @@ interface Pending {
   readonly from: Address;
   readonly by: Instance;
   /** How it leaves if nobody here claims it. */
-  readonly onward: string;
+  readonly onward: string | undefined;
   /** Whether the alias has other targets. */
   readonly among: boolean;
 }
@@ -138,7 +148,7 @@ async function expand(chain: Chain, origin: Address, first: Expands, how: Resolv
   const copies = new Set<string>();
   const targets: FinalTarget[] = [];
   const refused: Refused[] = [];
-  let level = pending(origin, first, smtpTransport);
+  let level = pending(origin, first, undefined);
   for (let deep = 1; level.length > 0; deep++) {
     const next: Pending[] = [];
     for (const one of level) {
@@ -163,7 +173,7 @@ async function expand(chain: Chain, origin: Address, first: Expands, how: Resolv
       else if (step.kind === "expands") refuse(tooDeep, step.by.name);
       else if (step.kind === "refused") refuse(step.reply, step.by);
       else if (step.unsure) refuse(replies.pluginFailed);
-      else targets.push({ address, via: one.onward, by: one.by.name });
+      else targets.push({ address, via: one.onward ?? step.onward?.via ?? smtpTransport, by: one.by.name });
     }
     level = next;
   }
@@ -171,7 +181,7 @@ async function expand(chain: Chain, origin: Address, first: Expands, how: Resolv
 }
 
 /** @param inherited How targets leave, where the alias itself doesn't say. */
-const pending = (from: Address, { to, by, onward }: Expands, inherited: string): Pending[] =>
+const pending = (from: Address, { to, by, onward }: Expands, inherited: string | undefined): Pending[] =>
   to.map((text) => ({ text, from, by, onward: onward ?? inherited, among: to.length > 1 }));
 
 /** RCPT gets one reply for the address as given: a target that defers defers it, one that is kept carries it. */

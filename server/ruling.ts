@@ -19,7 +19,8 @@ const claims: { readonly [K in Hook]?: (claim: Record<string, unknown>) => boole
   rcpt: () => true,
   resolve: ({ via, to, onward }) =>
     (isTransport(via) && to === undefined && onward === undefined) ||
-    (via === undefined && isTexts(to) && (onward === undefined || isTransport(onward))),
+    (via === undefined && isTexts(to) && (onward === undefined || isTransport(onward))) ||
+    (via === undefined && to === undefined && isTransport(onward)),
   dataFor: ({ via }) => isTransport(via),
   queue: ({ id }) => typeof id === "string" && isLine(id),
   route: ({ hops }) => isHops(hops),

@@ -276,6 +276,11 @@ export class Server {
       spool,
       draining: this.#stopping.signal,
       metrics: this.#watch,
+      // There is one before anybody is listened to.
+      passing: {
+        keyOf: (hops) => this.#outgoing!.passing.keyOf(hops),
+        open: (request) => this.#outgoing!.passing.open(request),
+      },
     });
   }
 
@@ -364,6 +369,7 @@ export class Server {
     await this.#watch.close();
     await this.#control?.close();
     await Promise.all([this.#listeners?.drain(grace), this.#outgoing?.stop(grace)]);
+    await this.#outgoing?.close();
     await this.#sessions?.close();
     for (const close of this.#closers.reverse()) { // the state's lock among them: each whatever became of the others
       await Promise.resolve().then(close).catch((error) => {

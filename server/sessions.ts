@@ -5,6 +5,7 @@
 import type { Channel } from "./channel/channel.ts";
 import { Chain } from "./chain.ts";
 import type { Clock } from "./clock.ts";
+import type { Passing } from "./delivery/passing.ts";
 import type { HeldPlugins } from "./delivery/runner.ts";
 import { converse, type ListenerTraits } from "./connection.ts";
 import type { Generation } from "./generation.ts";
@@ -52,6 +53,8 @@ export interface SessionsEdges {
   readonly draining: AbortSignal;
   /** Who counts; absent: nobody. */
   readonly metrics?: Metrics;
+  /** Who passes on what a proxy claims; absent: it is kept in the queue. */
+  readonly passing?: Passing;
 }
 
 /** A generation that sessions hold. */
@@ -140,7 +143,7 @@ export class Sessions {
           return resolution.targets[0]?.via;
         case "foreign":
           if (resolution.unsure) throw new Error(`no plugin could say whose mailbox ${text} is`);
-          return undefined;
+          return resolution.onward?.via;
         case "refused":
           if (!isTemporary(resolution.reply)) return null;
           throw new Error(`${resolution.by} can't say now where ${text} is`);

@@ -175,9 +175,11 @@ export type ViaClaim = Only<{ readonly via: Transport }>;
 /**
  * `resolve`: delivered as it is by a transport, or replaced by other addresses, each resolved in turn. `onward`: the transport of
  * those that nobody here claims, instead of `smtp`; and of what becomes of the others, unless whoever replaces them says another.
+ * `onward` alone claims nothing: where the address is nobody's here, and the client may send there, it leaves by that transport.
  */
 export type ResolveClaim =
   | ViaClaim
+  | Only<{ readonly onward: Transport }>
   | Only<{ readonly to: readonly string[]; readonly onward?: Transport }>;
 /** `queue`: the plugin has kept the message, under this id. */
 export type QueueClaim = Only<{ readonly id: string }>;

@@ -188,4 +188,5 @@ Deno.test("review: promise 6: what sent under earlier configurations goes when i
   await undefined;
   equal(outgoing.retired, 0);
   await outgoing.stop(0);
+  await outgoing.close();
 });

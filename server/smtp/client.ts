@@ -9,20 +9,35 @@
  * | `helo`       | HELO                  | 2xx `auth` or `ready`                                                    |
  * | `starttls`   | STARTTLS              | 2xx `encrypting`; after the handshake `hello` again, knowing nothing     |
  * | `auth`       | AUTH, or a response   | 2xx `ready`; 334 the next response                                       |
+ * | `xclient`    | XCLIENT               | 2xx `hello` again                                                        |
  * | `ready`      |                       | a reply nobody asked for: `over`                                         |
- * | `transaction`| see `client_transaction.ts` | `ready`, once each recipient has its result                        |
+ * | `transaction`| see `client_transaction.ts`, `client_stepwise.ts` | `ready`, once each recipient has its result  |
  * | `over`       |                       | nothing is read any more                                                 |
  *
  * In every state a 421, a lost connection, a time-out, a reply that can't be read and one that answers nothing lead to `over`.
  */
-import { base64, nothingOffered, type Offered, plainResponse, readOffered } from "./client_command.ts";
+import {
+  base64,
+  type ClientRecipient,
+  nothingOffered,
+  type Offered,
+  plainResponse,
+  readOffered,
+} from "./client_command.ts";
 import { type BadReply, type ClientReply, isPositive, ReplyReader } from "./client_reply.ts";
 import { type ClientResult, type ClientTransaction, RunningTransaction } from "./client_transaction.ts";
+import {
+  type ClientStepwise,
+  type StepResult,
+  type StepwiseMail,
+  StepwiseTransaction,
+} from "./client_stepwise.ts";
 import { DotStuffer } from "./data.ts";
 import type { SecretText } from "./sasl.ts";
 
 export type { ClientRecipient, Offered } from "./client_command.ts";
 export type { ClientReply } from "./client_reply.ts";
+export type { ClientStepwise, StepResult, StepwiseMail } from "./client_stepwise.ts";
 export type { ClientResult, ClientTransaction } from "./client_transaction.ts";
 
 /** What is waited for: the time-outs of RFC 5321 §4.5.3.2 go by it. */
@@ -90,7 +105,9 @@ export type ClientStep =
   | { readonly kind: "encrypt" }
   /** Send what `encode` makes of each piece, then `endContent`'s. */
   | { readonly kind: "content" }
-  /** Nothing is under way: `begin` or `quit`. */
+  /** A stepwise transaction waits for its next `step`. */
+  | { readonly kind: "paused" }
+  /** Nothing is under way: `begin`, `open`, `identify` or `quit`. */
   | { readonly kind: "ready" }
   /** Close the connection; without a failure, after `quit`. */
   | { readonly kind: "over"; readonly failure: SessionFailure | undefined };
@@ -102,6 +119,7 @@ type State =
   | "starttls"
   | "encrypting"
   | "auth"
+  | "xclient"
   | "ready"
   | "transaction"
   | "over";
@@ -111,6 +129,7 @@ const nothing = new Uint8Array(0);
 const starttls = encoder.encode("STARTTLS\r\n");
 const quit = encoder.encode("QUIT\r\n");
 const ready: ClientStep = { kind: "ready" };
+const paused: ClientStep = { kind: "paused" };
 const encrypt: ClientStep = { kind: "encrypt" };
 const content: ClientStep = { kind: "content" };
 
@@ -127,7 +146,7 @@ export class SmtpClient {
   /** AUTH LOGIN's responses that are still to be sent. */
   #responses: string[] = [];
   /** The last one that began. */
-  #transaction: RunningTransaction | undefined;
+  #transaction: RunningTransaction | StepwiseTransaction | undefined;
 
   /** @throws {TypeError} when the name would break the EHLO that it stands in. */
   constructor(options: ClientOptions) {
@@ -148,7 +167,17 @@ export class SmtpClient {
 
   /** One for each recipient of the last transaction, in order; whole once the next step is `ready` or `over`. */
   get results(): readonly (ClientResult | undefined)[] {
-    return this.#transaction?.results ?? [];
+    return this.#transaction instanceof RunningTransaction ? this.#transaction.results : [];
+  }
+
+  /** What the last step of a stepwise transaction came to, once the next step is `paused`, `ready` or `over`. */
+  get stepResult(): StepResult | undefined {
+    return this.#transaction instanceof StepwiseTransaction ? this.#transaction.result : undefined;
+  }
+
+  /** Whether all of a stepwise transaction's message went out: nobody but the peer knows then what becomes of it. */
+  get isSent(): boolean {
+    return this.#transaction instanceof StepwiseTransaction && this.#transaction.isSent;
   }
 
   /** What to do now. A `write` is given once. */
@@ -167,6 +196,7 @@ export class SmtpClient {
         return { kind: "over", failure: this.#failure };
       case "transaction":
         if (this.#transaction!.wantsContent) return content;
+        if (this.#transaction!.isPaused) return paused;
     }
     return readSteps[this.#phase()];
   }
@@ -220,9 +250,7 @@ export class SmtpClient {
 
   /** Begins a transaction. @throws {TypeError} unless the next step is `ready`. */
   begin(transaction: ClientTransaction): void {
-    if (this.#state !== "ready") {
-      throw new TypeError("A transaction can't begin now: the session isn't ready");
-    }
+    this.#demandReady();
     this.#state = "transaction";
     this.#transaction = new RunningTransaction(
       transaction,
@@ -231,6 +259,28 @@ export class SmtpClient {
       this.#options.protocol,
     );
     this.#follow();
+  }
+
+  /** Begins a stepwise transaction, with its first recipient. @throws {TypeError} unless the next step is `ready`. */
+  open(mail: StepwiseMail, first: ClientRecipient): void {
+    this.#demandReady();
+    this.#state = "transaction";
+    this.#transaction = new StepwiseTransaction(mail, first, this.#offered, this.#stuffer);
+    this.#follow();
+  }
+
+  /** Goes on with a stepwise transaction. @throws {TypeError} unless the next step is `paused`. */
+  step(step: ClientStepwise): void {
+    if (this.next() !== paused) throw new TypeError("No transaction waits for a step");
+    (this.#transaction as StepwiseTransaction).step(step);
+    this.#follow();
+  }
+
+  /** Says on whose behalf it speaks from now on: a whole XCLIENT command. @throws {TypeError} unless the next step is `ready`. */
+  identify(command: string): void {
+    this.#demandReady();
+    this.#state = "xclient";
+    this.#out = encoder.encode(command);
   }
 
   /** A piece of the content as it is sent, valid until the next call; while the next step is `content`. */
@@ -260,7 +310,7 @@ export class SmtpClient {
       this.#state = "helo";
       this.#out = encoder.encode(`HELO ${this.#options.name}\r\n`);
     } else if (!isPositive(reply)) this.#end({ kind: "refused", phase, reply });
-    else if (this.#state === "greeting") this.#hello();
+    else if (this.#state === "greeting" || this.#state === "xclient") this.#hello();
     else if (this.#state === "starttls") this.#state = "encrypting";
     else {
       if (this.#state === "hello") this.#offered = readOffered(reply.lines);
@@ -327,6 +377,11 @@ export class SmtpClient {
     if (transaction.isDone) this.#state = "ready";
   }
 
+  #demandReady(): void {
+    if (this.#state === "ready") return;
+    throw new TypeError("A transaction can't begin now: the session isn't ready");
+  }
+
   #outOfOrder(): void {
     this.#end({ kind: "out-of-order", phase: this.#phase() });
   }
@@ -346,6 +401,7 @@ export class SmtpClient {
       case "transaction":
         return this.#transaction!.phase;
       case "helo":
+      case "xclient":
         return "hello";
       case "encrypting":
         return "starttls";

@@ -14,6 +14,10 @@ export interface Offered {
   readonly size: number | undefined;
   /** SASL mechanisms, in upper case. */
   readonly auth: ReadonlySet<string>;
+  /** The attributes of XCLIENT that it takes from us, in upper case; none: it isn't offered. */
+  readonly xclient: ReadonlySet<string>;
+  /** XFORWARD's likewise. */
+  readonly xforward: ReadonlySet<string>;
 }
 
 /** What a peer offers that doesn't know EHLO. */
@@ -26,6 +30,8 @@ export const nothingOffered: Offered = {
   startTls: false,
   size: undefined,
   auth: new Set(),
+  xclient: new Set(),
+  xforward: new Set(),
 };
 
 /** Reads the reply to EHLO; its first line greets. Keywords in any case; lines that are none are passed over. */
@@ -47,8 +53,17 @@ export function readOffered(lines: readonly string[]): Offered {
     chunking: found.has("CHUNKING"),
     startTls: found.has("STARTTLS"),
     size: size === undefined ? undefined : /^[0-9]{1,20}$/.test(size) ? Number(size) : 0,
-    auth: new Set((found.get("AUTH") ?? "").toUpperCase().split(" ").filter((word) => word !== "")),
+    auth: wordsOf(found.get("AUTH")),
+    xclient: wordsOf(found.get("XCLIENT")),
+    xforward: wordsOf(found.get("XFORWARD")),
   };
+}
+
+const noWords: ReadonlySet<string> = new Set();
+
+function wordsOf(text: string | undefined): ReadonlySet<string> {
+  if (text === undefined) return noWords; // as of most keywords: readOffered runs for each connection
+  return new Set(text.toUpperCase().split(" ").filter((word) => word !== ""));
 }
 
 /** One recipient of a transaction, with RCPT's parameters, decoded. */
@@ -62,7 +77,8 @@ export interface ClientRecipient {
 
 /** What MAIL says besides the sender. */
 export interface MailSays {
-  readonly size: number;
+  /** Octets of the message; `undefined`: nobody knows yet. */
+  readonly size: number | undefined;
   readonly eightBit: boolean;
   readonly utf8: boolean;
   readonly ret?: "FULL" | "HDRS" | undefined;
@@ -72,7 +88,7 @@ export interface MailSays {
 /** MAIL with the parameters that the peer offered; `sender` is {@linkcode wireAddress}'s. */
 export function mailCommand(sender: string, says: MailSays, offered: Offered): string {
   let command = `MAIL FROM:<${sender}>`;
-  if (offered.size !== undefined) command += ` SIZE=${says.size}`;
+  if (offered.size !== undefined && says.size !== undefined) command += ` SIZE=${says.size}`;
   // 8BITMIME may be said of content that needs it not, so nobody has to look whether it does.
   if (says.eightBit && offered.eightBit) command += " BODY=8BITMIME";
   if (says.utf8) command += " SMTPUTF8";

@@ -11,6 +11,7 @@ import {
 } from "./client_command.ts";
 import { type ClientReply, isPositive } from "./client_reply.ts";
 import type { SessionFailure } from "./client.ts";
+import { endsInCrlf, join } from "./client_octets.ts";
 import type { DotStuffer } from "./data.ts";
 
 /** One mail transaction. */
@@ -108,6 +109,11 @@ export class RunningTransaction {
   /** Whether there is nothing more to say or to hear. */
   get isDone(): boolean {
     return this.#state === "done";
+  }
+
+  /** It is never: all of it goes in one go. */
+  get isPaused(): boolean {
+    return false;
   }
 
   /** Whether the content's pieces are wanted. */
@@ -341,11 +347,12 @@ export class RunningTransaction {
   }
 }
 
-const noUtf8 = "The peer does not take SMTPUTF8";
+/** Why an address or a header with other than ASCII is refused. */
+export const noUtf8 = "The peer does not take SMTPUTF8";
 
 /** Why the message can't go to this peer, whoever it is for. */
-function obstacleOf(
-  { size, eightBit, utf8Header }: ClientTransaction,
+export function obstacleOf(
+  { size, eightBit, utf8Header }: Pick<ClientTransaction, "size" | "eightBit" | "utf8Header">,
   utf8Sender: boolean,
   offered: Offered,
 ): [`5.${number}.${number}`, string] | undefined {
@@ -355,16 +362,4 @@ function obstacleOf(
   if ((utf8Sender || utf8Header) && !offered.utf8) return ["5.6.7", noUtf8];
   if (eightBit === "bounce" && !offered.eightBit) return ["5.6.3", "The peer does not take 8BITMIME"];
   return undefined;
-}
-
-function endsInCrlf(content: Uint8Array): boolean {
-  const { length } = content;
-  return length >= 2 && content[length - 1] === 0x0a && content[length - 2] === 0x0d;
-}
-
-function join(one: Uint8Array, other: Uint8Array): Uint8Array {
-  const both = new Uint8Array(one.length + other.length);
-  both.set(one);
-  both.set(other, one.length);
-  return both;
 }

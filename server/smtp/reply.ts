@@ -97,6 +97,7 @@ export const replies = {
   tooBig: reply(552, "5.3.4", "The message is larger than this server takes"),
   tooManyRecipients: reply(452, "4.5.3", "Too many recipients: send the others in another transaction"),
   relayDenied: reply(550, "5.7.1", "We do not relay for you to this address"),
+  anotherWay: reply(452, "4.5.3", "This recipient goes another way: send it in another transaction"),
   noSuchUser: reply(550, "5.1.1", "No such mailbox here"),
 
   // ── The message
@@ -138,6 +139,7 @@ export const replies = {
 
   // ── A plugin failed: temporary, whatever it was (promise 3)
   pluginFailed: reply(451, "4.3.0", "Something went wrong here, please try again later"),
+  pluginBroken: reply(550, "5.3.0", "This server cannot handle the message"),
   pluginFailedClosing: closing(421, "4.3.0", "Something went wrong here, please try again later"),
   loginFailedTemporarily: reply(454, "4.7.0", "Logging in does not work now, please try again later"),
 } as const;

@@ -390,11 +390,12 @@ export class SmtpSession {
       this.#transaction.asked >= recipients + refusedRecipients;
     if (full) return this.#say(replies.tooManyRecipients);
     this.#transaction.asked++;
-    return this.#ask({ about: "rcpt", ...command.value }, (objection) => {
-      if (objection) return this.#refusedRecipient(objection as Reply);
+    return this.#ask({ about: "rcpt", ...command.value }, (answer) => {
+      const said = (answer as Reply | undefined) ?? replies.recipientOk;
+      if (!isPositive(said)) return this.#refusedRecipient(said);
       this.#state = "rcpt";
       this.#transaction.recipients++;
-      return this.#say(replies.recipientOk);
+      return this.#say(said);
     });
   }
 

@@ -11,6 +11,7 @@ import { z } from "../plugin.ts";
 import type { FakeName } from "./dns.ts";
 import { type DeliveredMail, Mailboxes } from "./mailboxes.ts";
 import type { SmtpAnswer } from "./outgoing.ts";
+import type { NextHopAnswer } from "./passing.ts";
 
 /** A plugin: what `definePlugin` gives, a function that makes one of the API, {@linkcode Mailboxes}, or a bundled one's name. */
 export type UsedPlugin = Plugin | ((api: Api) => Plugin) | Mailboxes | string;
@@ -64,6 +65,8 @@ export interface TestServerOptions {
   };
   /** What hosts out there say to mail that leaves by `smtp`; default: they take it. */
   readonly smtp?: SmtpAnswer;
+  /** What a proxy's next hop says at RCPT; default: it takes everybody. What it says to the message is `smtp`'s. */
+  readonly nextHop?: NextHopAnswer;
   /** What there is in the DNS. */
   readonly dns?: Readonly<Record<string, FakeName>>;
   /** The folder for plugins that ask for `host.state`; default: one of its own, made when first asked for, gone with the server. */

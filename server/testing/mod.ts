@@ -36,6 +36,7 @@ export { countingIds } from "./ids.ts";
 export { type LogEntry, type MemoryLog, memoryLog } from "./log.ts";
 export { type DeliveredMail, Mailboxes, mailboxes, type MailboxesOptions } from "./mailboxes.ts";
 export type { OutgoingMail, SmtpAnswer, SmtpSays } from "./outgoing.ts";
+export type { NextHopAnswer, PassedRecipient } from "./passing.ts";
 export type { Disk, QueuedFor, QueuedMail } from "./queue.ts";
 export type { Said } from "./hearing.ts";
 export { logins } from "./logins.ts";

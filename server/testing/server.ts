@@ -16,6 +16,7 @@ import { countingIds } from "./ids.ts";
 import { type MemoryLog, memoryLog } from "./log.ts";
 import type { DeliveredMail } from "./mailboxes.ts";
 import type { OutgoingMail, SmtpAnswer } from "./outgoing.ts";
+import { FakePassing, type NextHopAnswer } from "./passing.ts";
 import { type Disk, type QueuedMail, TestQueue } from "./queue.ts";
 import {
   type ConnectOptions,
@@ -85,10 +86,12 @@ export class TestServer implements AsyncDisposable {
   readonly dns: FakeDns;
   /** What {@linkcode mailboxes} have taken so far. */
   readonly delivered: readonly DeliveredMail[] = [];
-  /** What hosts out there have taken so far, by the transport `smtp`. */
+  /** What hosts out there have taken so far, by the transport `smtp`, a relay or a proxy. */
   readonly sent: readonly OutgoingMail[] = [];
   /** What hosts out there say to mail that leaves by `smtp`; a test can change it at any time. */
   smtp: SmtpAnswer;
+  /** What a proxy's next hop says at RCPT; a test can change it at any time. */
+  nextHop: NextHopAnswer;
   /**
    * `none`: the disk is too full for new messages; `runs-out`: nothing can be written to it any more, neither messages into the
    * queue nor those over 256 KiB while they arrive.
@@ -113,6 +116,7 @@ export class TestServer implements AsyncDisposable {
     this.#bodies = store;
     this.dns = fakeDns(options.dns);
     this.smtp = options.smtp ?? (() => {});
+    this.nextHop = options.nextHop ?? (() => {});
     const ids = countingIds();
     const log = this.#hearing.through(this.log);
     this.#queue = new TestQueue({
@@ -152,6 +156,11 @@ export class TestServer implements AsyncDisposable {
       noRoom: () => this.room === "none" ? replies.noRoom : undefined,
       spool,
       draining: this.#draining.signal,
+      passing: new FakePassing({
+        nextHop: () => this.nextHop,
+        smtp: () => this.smtp,
+        sent: (mail) => (this.sent as OutgoingMail[]).push(mail),
+      }),
     });
   }
 

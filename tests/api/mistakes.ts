@@ -160,5 +160,5 @@ host.relay("x", () => accept({ via }));
 // @ts-expect-error 67 TS2322 hop with a host and a socket
 on("route", () => accept({ hops: [{ host: "mx.example", path: "/run/lmtp" }] }));
 
-// @ts-expect-error 68 TS2322 onward without targets
-on("resolve", () => accept({ onward: via }));
+// @ts-expect-error 68 TS2322 onward by a name instead of a transport
+on("resolve", () => accept({ onward: "via" }));

@@ -179,6 +179,7 @@ export async function setUp<O extends z.ZodType>(
       relays.set(name, route);
       return { transport: name };
     },
+    proxy: unused("proxies"),
     submit: unused("spool"),
     notes: unused("notes"),
     provides: unused("facts"),

@@ -129,8 +129,11 @@ Deno.test("what EHLO offers is read in any case, old forms included", () => {
     "Chunking",
     "DSN",
     "SMTPUTF8",
+    "xclient name addr",
+    "XFORWARD NAME",
   ]);
-  deepEqual({ ...offered, auth: [...offered.auth] }, {
+  const { auth, xclient, xforward } = offered;
+  deepEqual({ ...offered, auth: [...auth], xclient: [...xclient], xforward: [...xforward] }, {
     pipelining: true,
     eightBit: true,
     utf8: true,
@@ -139,6 +142,8 @@ Deno.test("what EHLO offers is read in any case, old forms included", () => {
     startTls: true,
     size: 1000,
     auth: ["LOGIN", "PLAIN", "CRAM-MD5"],
+    xclient: ["NAME", "ADDR"],
+    xforward: ["NAME"],
   });
   equal(readOffered(["PIPELINING"]).pipelining, false); // the first line greets
   equal(readOffered(["x", "SIZE"]).size, 0);

@@ -3,6 +3,7 @@ import type { Rendered } from "../../message/render.ts";
 import type { ClientRecipient, ClientResult, ClientTransaction } from "../../smtp/client.ts";
 import { isPositive, statusOf } from "../../smtp/client_reply.ts";
 import type { Destination } from "./destination.ts";
+import { someEightBit } from "./eight_bit.ts";
 import { deferred, type Peer, resultOf, type SmtpDeferred, type SmtpResult } from "./result.ts";
 
 /** One attempt: recipients of one message at one destination. */
@@ -31,9 +32,6 @@ export interface SmtpJob {
 
 /** Recipients of one transaction: all that RFC 5321 §4.5.3.1.8 promises. */
 const mostRecipients = 100;
-/** Octets in which a header's end is looked for. */
-const longestHeader = 256 * 1024;
-
 /** What is sent in one transaction. */
 export interface Batch {
   readonly transaction: ClientTransaction;
@@ -146,40 +144,4 @@ function isCrowded(result: ClientResult): boolean {
   if (result.kind !== "refused" || result.phase !== "rcpt" || isPositive(result.reply)) return false;
   const { code } = result.reply;
   return (code === 452 || code === 552) && /\.(5\.3|0\.0)$/.test(statusOf(result.reply));
-}
-
-/** Whether there are octets above 127. */
-async function someEightBit(content: Rendered, where: "header" | "all"): Promise<boolean> {
-  if (content instanceof Uint8Array) {
-    return hasEightBit(where === "all" ? content : content.subarray(0, endOfHeader(content)));
-  }
-  let begun = new Uint8Array(0);
-  for await (const piece of content) {
-    if (where === "all") {
-      if (hasEightBit(piece)) return true;
-      continue;
-    }
-    const joined: Uint8Array<ArrayBuffer> = new Uint8Array(begun.length + piece.length);
-    joined.set(begun);
-    joined.set(piece, begun.length);
-    begun = joined;
-    const end = endOfHeader(begun);
-    if (end < begun.length || begun.length >= longestHeader) return hasEightBit(begun.subarray(0, end));
-  }
-  return hasEightBit(begun);
-}
-
-function hasEightBit(bytes: Uint8Array): boolean {
-  for (let index = 0; index < bytes.length; index++) if (bytes[index]! > 127) return true;
-  return false;
-}
-
-/** Where the empty line is, or the end. */
-function endOfHeader(bytes: Uint8Array): number {
-  const LF = 0x0a, CR = 0x0d;
-  if (bytes[0] === CR && bytes[1] === LF) return 0;
-  for (let feed = bytes.indexOf(LF); feed >= 0; feed = bytes.indexOf(LF, feed + 1)) {
-    if (bytes[feed + 1] === CR && bytes[feed + 2] === LF) return feed + 1;
-  }
-  return bytes.length;
 }

@@ -4,9 +4,13 @@ import type { Rendered } from "../../message/render.ts";
 import {
   type ClientOptions,
   type ClientPhase,
+  type ClientRecipient,
   type ClientResult,
+  type ClientStepwise,
   type ClientTransaction,
   SmtpClient,
+  type StepResult,
+  type StepwiseMail,
 } from "../../smtp/client.ts";
 import type { SessionFailure } from "../../smtp/client.ts";
 import type { Deadlines, Timed } from "./deadlines.ts";
@@ -35,7 +39,7 @@ export interface SessionTrouble {
   readonly detail: string | undefined;
 }
 
-/** A session; busy from `start` or `send` to their end, else idle. */
+/** A session; busy from `start` or `send` to their end, from `open` to its transaction's, else idle. */
 export class SmtpSession implements Timed {
   deadline = Infinity;
   /** Messages that were begun. */
@@ -50,6 +54,8 @@ export class SmtpSession implements Timed {
   #busy = false;
   #timedOut = false;
   #tlsProblem: string | undefined;
+  /** A read that was begun before anything was asked: who is gone, or says 421, is noticed at once. */
+  #ahead: Promise<Uint8Array | undefined> | undefined;
 
   /** The caller has added it to `deadlines`, and removes it once the connection is closed. */
   constructor(dialled: Dialled, options: ClientOptions, deadlines: Deadlines) {
@@ -109,6 +115,37 @@ export class SmtpSession implements Timed {
     return this.client.results;
   }
 
+  /** Begins a transaction that goes step by step. Never rejects. */
+  open(mail: StepwiseMail, first: ClientRecipient): Promise<StepResult | undefined> {
+    this.messages++;
+    this.client.open(mail, first);
+    return this.#stepped(undefined);
+  }
+
+  /**
+   * Goes on with it, while it `isPaused`. Never rejects.
+   *
+   * @param pieces The content, where the step has none.
+   */
+  step(step: ClientStepwise, pieces?: Exclude<Rendered, Uint8Array>): Promise<StepResult | undefined> {
+    this.client.step(step);
+    return this.#stepped(pieces);
+  }
+
+  /** Says on whose behalf it speaks, while it `isReady`: a whole XCLIENT command. Never rejects. */
+  async identify(command: string): Promise<SessionTrouble | undefined> {
+    this.#busy = true;
+    this.client.identify(command);
+    await this.#drive(undefined);
+    this.#busy = false;
+    return this.trouble;
+  }
+
+  /** Whether a stepwise transaction waits for its next step. */
+  get isPaused(): boolean {
+    return this.client.next().kind === "paused";
+  }
+
   /** Lets the session wait for its next message so long, in milliseconds. */
   idle(patience: number): void {
     this.#deadlines.set(this, patience);
@@ -142,6 +179,32 @@ export class SmtpSession implements Timed {
     }
   }
 
+  async #stepped(pieces: Exclude<Rendered, Uint8Array> | undefined): Promise<StepResult | undefined> {
+    this.#busy = true;
+    await this.#drive(pieces);
+    this.#busy = this.isPaused;
+    return this.client.stepResult;
+  }
+
+  /** Between two steps: what comes then, or that the peer goes, ends the session. */
+  #listen(): void {
+    const reading = this.#dialled.channel.read();
+    this.#ahead = reading;
+    const heard = (tell: () => void) => {
+      if (this.#ahead !== reading) return; // a step has begun, and waits for it itself
+      this.#ahead = undefined;
+      tell();
+      if (!this.isPaused) {
+        this.#busy = false;
+        this.#dialled.channel.abort();
+      }
+    };
+    reading.then(
+      (bytes) => heard(() => bytes === undefined ? this.client.lost() : this.client.receive(bytes)),
+      () => heard(() => this.client.lost()),
+    );
+  }
+
   async #drive(pieces: Exclude<Rendered, Uint8Array> | undefined): Promise<void> {
     for (;;) {
       const step = this.client.next();
@@ -164,6 +227,10 @@ export class SmtpSession implements Timed {
           if (step.failure?.kind === "refused") this.close();
           else this.#dialled.channel.abort();
           return;
+        case "paused":
+          this.#listen();
+          this.#deadlines.set(this, Infinity);
+          return;
         case "ready":
           this.#deadlines.set(this, Infinity);
           return;
@@ -177,8 +244,10 @@ export class SmtpSession implements Timed {
   }
 
   async #read(): Promise<void> {
+    const reading = this.#ahead ?? this.#dialled.channel.read();
+    this.#ahead = undefined;
     try {
-      const bytes = await this.#dialled.channel.read();
+      const bytes = await reading;
       if (bytes === undefined) this.client.lost();
       else this.client.receive(bytes);
     } catch {

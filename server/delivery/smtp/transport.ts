@@ -23,9 +23,11 @@ import { type Dial, dial } from "./dial.ts";
 import { Hosts } from "./hosts.ts";
 import { type Batch, Ledger, type SmtpJob } from "./ledger.ts";
 import { type OpenedSession, Opener, type Target } from "./open.ts";
+import { Passages } from "./passages.ts";
 import { deferralOf, deferred, type SmtpResult } from "./result.ts";
 import type { Trust } from "./tls.ts";
 import { type Gather, Witness } from "./witness.ts";
+import type { PassageOpened, PassageRequest, Passing } from "../passing.ts";
 import type { ClientResult } from "../../smtp/client.ts";
 import type { StsPolicies } from "../mta_sts/policies.ts";
 
@@ -77,11 +79,11 @@ const mostSessions = 2;
 const keeping = { idle: 5000, messages: 100, age: 300_000 };
 
 /** Makes the sender. Nothing is connected to yet. */
-export function openSmtpDelivery(how: SmtpHow): SmtpDelivery {
+export function openSmtpDelivery(how: SmtpHow): SmtpDelivery & Passing {
   return new Delivery(how);
 }
 
-class Delivery implements SmtpDelivery {
+class Delivery implements SmtpDelivery, Passing {
   readonly #how: SmtpHow;
   readonly #destinations: Destinations;
   readonly #connections: Connections<OpenedSession>;
@@ -91,6 +93,7 @@ class Delivery implements SmtpDelivery {
   /** What reports on TLS get: what the operator wants. */
   readonly #modestDemands: Demands;
   readonly #witness: Witness;
+  readonly #passages: Passages;
   readonly #closing = new AbortController();
 
   constructor(how: SmtpHow) {
@@ -103,6 +106,15 @@ class Delivery implements SmtpDelivery {
     this.#connections = new Connections({ clock: how.clock, ...keeping });
     this.#hosts = new Hosts({ ...how, random: how.random ?? Math.random });
     this.#opener = new Opener({ ...how, dial: how.dial ?? dial });
+    this.#passages = new Passages({
+      clock: how.clock,
+      log: how.log,
+      hosts: this.#hosts,
+      opener: this.#opener,
+      demands: this.#demands,
+      closing: this.#closing.signal,
+      eightBit: how.outbound.eightBit,
+    });
   }
 
   destinationOf(domain: string, hops?: readonly Hop[]): Destination {
@@ -126,9 +138,18 @@ class Delivery implements SmtpDelivery {
     return ledger.finish();
   }
 
+  keyOf(hops: readonly Hop[]): string {
+    return this.destinationOf("", hops).key;
+  }
+
+  open({ hops, ...request }: PassageRequest): Promise<PassageOpened> {
+    return this.#passages.open({ ...request, destination: this.destinationOf("", hops) });
+  }
+
   async close(): Promise<void> {
     this.#closing.abort();
     this.#connections.close();
+    this.#passages.close();
     await this.#opener.close();
   }
 

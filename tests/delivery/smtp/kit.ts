@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { outbound } from "../../../server/config/outbound.ts";
 import { type FakeDns, fakeDns, type FakeName } from "../../../server/testing/dns.ts";
 import { FakeClock } from "../../../server/testing/clock.ts";
+import type { Passing } from "../../../server/delivery/passing.ts";
 import type { SmtpJob, SmtpResult } from "../../../server/delivery/smtp/transport.ts";
 import { openSmtpDelivery, type SmtpDelivery } from "../../../server/delivery/smtp/transport.ts";
 import type { StsPolicies } from "../../../server/delivery/mta_sts/policies.ts";
@@ -15,7 +16,7 @@ export const content = "Subject: x\r\n\r\n.hello\r\n";
 
 /** A sender under test. */
 export interface Sender extends AsyncDisposable {
-  readonly delivery: SmtpDelivery;
+  readonly delivery: SmtpDelivery & Passing;
   readonly clock: FakeClock;
   readonly log: Line[];
   readonly dns: FakeDns;

@@ -1,0 +1,68 @@
+/** Options that plugins share which hand mail on: a host or several, and how to speak with it. */
+import { isIP } from "node:net";
+import { domainToASCII } from "node:url";
+import { type HopAuth, path, z } from "../server/plugin.ts";
+
+const host = z.string().meta({ examples: ["inside.example.org"] }).transform((text, context) => {
+  if (isIP(text) && !text.includes("%")) return text;
+  const name = domainToASCII(text);
+  const isName = name.length <= 253 &&
+    /^[a-z0-9_]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9])?)*$/.test(name);
+  if (isName && !/(^|\.)[0-9]+$/.test(name)) return name; // 127.1 is no name, whatever it was meant to be
+  const message =
+    `"${text}" is not a host such as inside.example.org, or an IP address; its port stands beside it`;
+  context.addIssue({ code: "custom", message });
+  return z.NEVER;
+});
+
+const line = z.string().min(1).refine((text) => !/[\0\r\n]/.test(text), "must be one line");
+
+const auth = z.strictObject({
+  user: line.describe("the account there"),
+  password: line.optional()
+    .describe('its password; better "${env:NAME}" or passwordFile, which keep it out of this file'),
+  passwordFile: path().meta({ examples: ["./next-hop.password"] }).optional()
+    .describe("a file that holds its password on one line; read at each login"),
+}).superRefine(({ password, passwordFile }, context) => {
+  if ((password === undefined) === (passwordFile === undefined)) {
+    context.addIssue({ code: "custom", message: 'needs a "password" or a "passwordFile", one of them' });
+  }
+});
+
+/** The options, to be spread among a plugin's own; {@linkcode oneOfHosts} checks what concerns several of them. */
+export const nextHop = {
+  host: host.optional().describe(
+    "The next hop: a name, whose addresses are looked up (not its MX), or an IP address",
+  ),
+  hosts: z.array(host).min(1).optional().describe(
+    "Several, instead of `host`: the first that answers has it",
+  ),
+  port: z.int().min(1).max(65_535).optional().describe("Its port; default: `outbound.port`, 25"),
+  tls: z.enum(["opportunistic", "required", "none", "implicit"]).optional().describe(
+    "As `outbound.tls`, or `implicit`: verified TLS from the first byte; default with `auth`: `required`, with port 465: `implicit`",
+  ),
+  auth: auth.optional().describe("How to log in there: `user`, and `password` or `passwordFile`"),
+};
+
+/** What they are once they were read. */
+export interface NextHopOptions {
+  readonly host?: string | undefined;
+  readonly hosts?: readonly string[] | undefined;
+  readonly port?: number | undefined;
+  readonly tls?: "opportunistic" | "required" | "none" | "implicit" | undefined;
+  readonly auth?: HopAuth | undefined;
+}
+
+/** Exactly one of `host` and `hosts`. */
+export function oneOfHosts({ host, hosts }: NextHopOptions, context: z.RefinementCtx): void {
+  if ((host === undefined) !== (hosts === undefined)) return;
+  const message = host === undefined
+    ? 'needs a "host", or "hosts"'
+    : 'has "host" and "hosts": write one of them';
+  context.addIssue({ code: "custom", message });
+}
+
+/** The hops, in order. */
+export function hopsOf({ host, hosts, ...how }: NextHopOptions) {
+  return (hosts ?? [host!]).map((one) => ({ host: one, ...how }));
+}
