@@ -124,6 +124,9 @@ type State =
   | "transaction"
   | "over";
 
+/** A name that EHLO can say. */
+const sayable = /^[!-~]{1,255}$/;
+
 const encoder = new TextEncoder();
 const nothing = new Uint8Array(0);
 const starttls = encoder.encode("STARTTLS\r\n");
@@ -143,6 +146,7 @@ export class SmtpClient {
   #failure: SessionFailure | undefined;
   #offered: Offered = nothingOffered;
   #encrypted: boolean;
+  #name: string;
   /** AUTH LOGIN's responses that are still to be sent. */
   #responses: string[] = [];
   /** The last one that began. */
@@ -150,8 +154,9 @@ export class SmtpClient {
 
   /** @throws {TypeError} when the name would break the EHLO that it stands in. */
   constructor(options: ClientOptions) {
-    if (!/^[!-~]+$/.test(options.name)) throw new TypeError("The name for EHLO must be of printable ASCII");
+    if (!sayable.test(options.name)) throw new TypeError("The name for EHLO must be of printable ASCII");
     this.#options = options;
+    this.#name = options.name;
     this.#encrypted = options.encrypted ?? false;
   }
 
@@ -276,9 +281,15 @@ export class SmtpClient {
     this.#follow();
   }
 
-  /** Says on whose behalf it speaks from now on: a whole XCLIENT command. @throws {TypeError} unless the next step is `ready`. */
-  identify(command: string): void {
+  /**
+   * Says on whose behalf it speaks from now on. @throws {TypeError} unless the next step is `ready`.
+   *
+   * @param command A whole XCLIENT command.
+   * @param name What EHLO says behind it: that one's name, since servers take it for theirs. One that can't be said: our own.
+   */
+  identify(command: string, name: string | undefined): void {
     this.#demandReady();
+    if (name !== undefined && sayable.test(name)) this.#name = name;
     this.#state = "xclient";
     this.#out = encoder.encode(command);
   }
@@ -308,7 +319,7 @@ export class SmtpClient {
     else if (this.#state === "auth") this.#authenticating(reply);
     else if (this.#state === "hello" && reply.code >= 500 && this.#options.protocol !== "lmtp") {
       this.#state = "helo";
-      this.#out = encoder.encode(`HELO ${this.#options.name}\r\n`);
+      this.#out = encoder.encode(`HELO ${this.#name}\r\n`);
     } else if (!isPositive(reply)) this.#end({ kind: "refused", phase, reply });
     else if (this.#state === "greeting" || this.#state === "xclient") this.#hello();
     else if (this.#state === "starttls") this.#state = "encrypting";
@@ -322,7 +333,7 @@ export class SmtpClient {
   #hello(): void {
     this.#state = "hello";
     const verb = this.#options.protocol === "lmtp" ? "LHLO" : "EHLO";
-    this.#out = encoder.encode(`${verb} ${this.#options.name}\r\n`);
+    this.#out = encoder.encode(`${verb} ${this.#name}\r\n`);
   }
 
   /** The peer has greeted us back. */

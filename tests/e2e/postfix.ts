@@ -35,6 +35,8 @@ export interface PostfixOptions {
   readonly boxes: readonly string[];
   /** The port that mail for example.test is sent to. */
   readonly ours: number;
+  /** Lines of `main.cf` besides: the last one of a name counts. */
+  readonly settings?: string;
 }
 
 const programs = `
@@ -57,7 +59,7 @@ postlog   unix-dgram n - n - 1 postlogd
 
 /** Starts one: it keeps the mail of `*.remote.test`, and sends example.test's to us. */
 export async function startPostfix(
-  { folder, ports, certificates, boxes, ours }: PostfixOptions,
+  { folder, ports, certificates, boxes, ours, settings: more = "" }: PostfixOptions,
 ): Promise<Postfix> {
   const base = folder.at("postfix");
   const [etc, queue, data, mail] = ["etc", "queue", "data", "mail"].map((name) => `${base}/${name}`);
@@ -105,7 +107,7 @@ virtual_gid_maps = static:${await idOf("-g", "nobody")}
 transport_maps = inline:{ example.test=smtp:[127.0.0.1]:${ours} }
 default_transport = error:5.1.2 not from here
 tls_random_source = dev:/dev/urandom
-`;
+${more}`;
   const listeners = Object.entries(ports).map(([door, port]) => {
     const lines = [`127.0.0.1:${port} inet n - n - - smtpd`];
     if (door !== "clear") {

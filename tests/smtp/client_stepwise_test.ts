@@ -217,14 +217,14 @@ Deno.test("a refused DATA is the word on the message, and RSET follows", () => {
 Deno.test("XCLIENT starts the session anew, and a refusal of it ends it", () => {
   const client = ready("XCLIENT NAME ADDR");
   deepEqual(client.offered.xclient, new Set(["NAME", "ADDR"]));
-  client.identify("XCLIENT ADDR=192.0.2.1\r\n");
+  client.identify("XCLIENT ADDR=192.0.2.1\r\n", "client.example");
   deepEqual(step(client), ["XCLIENT ADDR=192.0.2.1\r\n", "read hello"]);
   says(client, "220 mx\r\n");
-  deepEqual(step(client), ["EHLO us.example\r\n", "read hello"]);
+  deepEqual(step(client), ["EHLO client.example\r\n", "read hello"]);
   says(client, "250-mx\r\n250 SIZE 5\r\n");
   deepEqual(step(client), ["ready"]);
   equal(client.offered.size, 5);
-  client.identify("XCLIENT ADDR=192.0.2.2\r\n");
+  client.identify("XCLIENT ADDR=192.0.2.2\r\n", "not sayable");
   step(client);
   says(client, "550 5.7.1 not you\r\n");
   deepEqual(step(client), ["over"]);

@@ -197,7 +197,7 @@ export class Passages {
     const { session, peer } = opened;
     const command = xclientCommand(client, session.client.offered.xclient);
     if (command === undefined) this.#complain(peer.host, "XCLIENT");
-    else await whileWanted(signal, opened, () => session.identify(command));
+    else await whileWanted(signal, opened, () => session.identify(command, client.helo));
   }
 
   /** MAIL and the first RCPT; `undefined`: the session was lost before their answer. */

@@ -132,10 +132,10 @@ export class SmtpSession implements Timed {
     return this.#stepped(pieces);
   }
 
-  /** Says on whose behalf it speaks, while it `isReady`: a whole XCLIENT command. Never rejects. */
-  async identify(command: string): Promise<SessionTrouble | undefined> {
+  /** Says on whose behalf it speaks, while it `isReady`: see `SmtpClient.identify`. Never rejects. */
+  async identify(command: string, name: string | undefined): Promise<SessionTrouble | undefined> {
     this.#busy = true;
-    this.client.identify(command);
+    this.client.identify(command, name);
     await this.#drive(undefined);
     this.#busy = false;
     return this.trouble;

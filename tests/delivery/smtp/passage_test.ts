@@ -236,10 +236,10 @@ Deno.test("XCLIENT: each client has its own connection, and the peer hears who i
   deepEqual(peer.lines.filter((line) => /XCLIENT|EHLO/.test(line)), [
     "[0] EHLO us.example.net",
     "[0] XCLIENT NAME=[UNAVAILABLE] ADDR=192.0.2.7 PORT=4711 PROTO=ESMTP HELO=client.example LOGIN=[UNAVAILABLE]",
-    "[0] EHLO us.example.net",
+    "[0] EHLO client.example",
     "[1] EHLO us.example.net",
     "[1] XCLIENT NAME=[UNAVAILABLE] ADDR=192.0.2.8 PORT=4711 PROTO=ESMTP HELO=client.example LOGIN=[UNAVAILABLE]",
-    "[1] EHLO us.example.net",
+    "[1] EHLO client.example",
   ]);
 });
 
