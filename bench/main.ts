@@ -11,6 +11,7 @@ import type { Shape } from "./load.ts";
 import { idleConnection, largeMessages } from "./memory.ts";
 import { Missing, running, startDiscard, startMaildir, startSink, startVirtual } from "./peers.ts";
 import { postfixVersion } from "./postfix.ts";
+import { proxy } from "./proxy.ts";
 import { relay, spool } from "./relay.ts";
 import * as report from "./report.ts";
 import type { Goal, Measured } from "./report.ts";
@@ -19,7 +20,7 @@ import { type Extent, inTurn, type Part, percents, small, warmUp, withPeers } fr
 const usage = `deno task bench [--quick] [--rounds N] [--only PART,…] [--peer NAME=PORT]… [--dir DIR]
 
   --quick   fewer and shorter rounds, in a minute; README.md stays as it is
-  --only    some of the parts: rate, maildir, relay, spool, backlog, hung, idle, large, authors; README.md stays as it is
+  --only    some of the parts: rate, maildir, relay, spool, proxy, backlog, hung, idle, large, authors; README.md stays as it is
   --peer    another server, which listens on this port already and throws mail away
   --dir     where queues and maildirs are: on the disk that is meant; default the folder for temporary files
 `;
@@ -149,7 +150,7 @@ async function large(folder: string): Promise<Part[]> {
 }
 
 const all: Record<string, (folder: string, extent: Extent) => Promise<Part[]>> = {
-  ...{ rate, maildir, relay, spool, backlog, hung, idle, large, authors },
+  ...{ rate, maildir, relay, spool, proxy, backlog, hung, idle, large, authors },
 };
 
 async function bench(folder: string): Promise<string> {

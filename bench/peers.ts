@@ -182,6 +182,19 @@ outbound:
   return { ...await startOurs(folder, yaml, port), ...(sink && { sink }) };
 }
 
+/** This server, which passes everything on to one place while the client waits. */
+export async function startProxy(folder: string, to: number, sink?: CountingSink): Promise<Peer> {
+  const port = freePort();
+  const yaml = `listen: [{ port: ${port}, address: 127.0.0.1 }]
+plugins:
+  - use: relay
+    with: { networks: [127.0.0.0/8] }
+  - use: proxy
+    with: { domains: any, host: 127.0.0.1, port: ${to} }
+`;
+  return { ...await startOurs(folder, yaml, port), ...(sink && { sink }) };
+}
+
 async function startQueue(folder: string, deliver: Deliver): Promise<Peer> {
   if (Deno.uid() !== 0) throw new Missing("Postfix can only be started by root");
   const port = freePort();

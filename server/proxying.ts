@@ -149,7 +149,7 @@ export class Binding {
     const answer = await passage.send({
       sender: this.#envelope.sender.address,
       size: message.size,
-      content: () => message.render(),
+      content: () => message.render("lent"),
       recipients: [...new Set(there)],
       signal: this.#options.gone,
     });

@@ -24,7 +24,7 @@ export function smtpCourier(delivery: () => SmtpDelivery): Courier {
         ret,
         envid,
         size: message.size,
-        content: () => message.render(),
+        content: () => message.render("lent"),
         recipients,
         destination: smtp.destinationOf(recipients[0]!.parsed.domain, hops),
         signal: stopping,

@@ -11,9 +11,15 @@ export interface Content {
    * {@linkcode longestHead}; what lies beyond is body (CASES D05). Where the header ends is `readHeader`'s to say.
    */
   readonly head: Uint8Array<ArrayBuffer>;
-  /** The octets from `offset` on, in pieces; each is the caller's to keep. */
-  read(offset?: number): AsyncIterable<Uint8Array<ArrayBuffer>>;
+  /** The octets from `offset` on, in pieces. */
+  read(offset?: number, pieces?: Pieces): AsyncIterable<Uint8Array<ArrayBuffer>>;
 }
+
+/**
+ * Whose a content's pieces are: `given` to the caller to keep (default), or `lent` until it asks for the next one. Who sends a large
+ * message on leaves no garbage of its size that way.
+ */
+export type Pieces = "given" | "lent";
 
 /** Takes a message's content while it arrives. */
 export interface Body {

@@ -1,6 +1,6 @@
 /** Messages as plugins and transports see them: a {@linkcode Content}, and what was edited since it arrived. */
 import type { Editable, Headers, Message } from "../plugin.ts";
-import type { Body, Content } from "./content.ts";
+import type { Body, Content, Pieces } from "./content.ts";
 import { EditedHeader, type Edits, noEdits } from "./edits.ts";
 import { type HeaderSection, readHeader } from "./header.ts";
 import { concat, linesOf, render, type Rendered, renderedSize, renderHead } from "./render.ts";
@@ -39,8 +39,8 @@ export class SealedMessage implements Message {
   }
 
   /** The octets, for the server's own rooms: no copy where none is needed, so they may not be changed. */
-  render(): Rendered {
-    return render(this.#content, this.#edits, this.#top);
+  render(pieces?: Pieces): Rendered {
+    return render(this.#content, this.#edits, this.#top, pieces);
   }
 
   async bytes(max: number = defaultMax): Promise<Uint8Array<ArrayBuffer>> {

@@ -1,6 +1,6 @@
 /** From a content, the edits beside it and what stands on top of it to the octets that go out. */
 import { Buffer } from "node:buffer";
-import type { Content } from "./content.ts";
+import type { Content, Pieces } from "./content.ts";
 import { type Edits, noEdits } from "./edits.ts";
 
 /** The final octets: at once where the content is in memory (maybe the content itself: not to be changed), else in pieces. */
@@ -17,11 +17,17 @@ const encoder = new TextEncoder();
  * @param content What was received.
  * @param edits What became of its header.
  * @param top Raw lines, each with its CRLF, that stand above everything: `Return-Path`, `Delivered-To`, `Received`.
+ * @param pieces Whose they are, where it comes in pieces.
  */
-export function render(content: Content, edits: Edits = noEdits, top: readonly string[] = []): Rendered {
+export function render(
+  content: Content,
+  edits: Edits = noEdits,
+  top: readonly string[] = [],
+  pieces?: Pieces,
+): Rendered {
   const above = piecesAbove(content, edits, top);
   const { memory } = content;
-  if (!memory) return stream(above, content, edits.rest);
+  if (!memory) return stream(above, content, edits.rest, pieces);
   if (above.length === 0 && edits.rest === 0) return memory;
   above.push(memory.subarray(edits.rest));
   return concat(above);
@@ -117,7 +123,8 @@ async function* stream(
   above: readonly Piece[],
   content: Content,
   rest: number,
+  pieces: Pieces | undefined,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   if (above.length > 0) yield concat(above);
-  yield* content.read(rest);
+  yield* content.read(rest, pieces);
 }

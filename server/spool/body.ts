@@ -2,7 +2,7 @@
  * Contents while they arrive and until their message is decided: small ones wait in memory, whatever is larger than that, or than what
  * all of them may take together, goes to a file. So memory is bounded by configuration, not by the peer (DESIGN §8, Bodies).
  */
-import { type Body, type Content, longestHead, memoryContent } from "../message/content.ts";
+import { type Body, type Content, longestHead, memoryContent, type Pieces } from "../message/content.ts";
 import { readHeader } from "../message/header.ts";
 import { checksum } from "./checksum.ts";
 import { type Disk, type NewFile, systemDisk } from "./disk.ts";
@@ -323,8 +323,8 @@ export class FileContent implements Content {
   }
 
   /** @throws {BodyFailed} when the disk does, or the file is shorter than it was. */
-  read(offset = 0): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-    return readFile(this.#store.disk, this.#path, offset, this.size);
+  read(offset = 0, pieces?: Pieces): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+    return readFile(this.#store.disk, this.#path, offset, this.size, pieces);
   }
 
   get #path(): string {
@@ -350,9 +350,12 @@ export async function* readFile(
   path: string,
   offset: number,
   end: number,
+  pieces: Pieces = "given",
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  const lent = pieces === "lent" ? new Uint8Array(Math.min(pieceSize, end - offset)) : undefined;
   for (let at = offset; at < end;) {
-    const piece = new Uint8Array(Math.min(pieceSize, end - at));
+    const size = Math.min(pieceSize, end - at);
+    const piece = lent?.subarray(0, size) ?? new Uint8Array(size);
     const octets = await disk.readRange(path, at, piece).catch((cause) => {
       throw failed("read", path, cause);
     });

@@ -103,10 +103,15 @@ export class Reader {
     if (size !== entry.size) throw damaged(entry.id);
     // All of it before any of it is given away: who relays it can't take back the first half.
     let check = 0;
-    for await (const piece of readFile(this.disk, path, 0, size)) check = checksum(piece, check);
+    for await (const piece of readFile(this.disk, path, 0, size, "lent")) check = checksum(piece, check);
     if (check !== header.bodyCheck) throw damaged(entry.id);
     const head = await readHead(this.disk, path, size);
-    return { size, memory: undefined, head, read: (offset = 0) => readFile(this.disk, path, offset, size) };
+    return {
+      size,
+      memory: undefined,
+      head,
+      read: (offset = 0, pieces) => readFile(this.disk, path, offset, size, pieces),
+    };
   }
 
   async #read(path: string, offset: number, octets: number): Promise<Uint8Array<ArrayBuffer>> {

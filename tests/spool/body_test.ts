@@ -242,6 +242,23 @@ Deno.test("body: a file that is there already is not overwritten and not removed
   equal(disk.open, 1);
 });
 
+Deno.test("body: lent pieces are the same octets in one memory, given ones are the caller's", async () => {
+  const { store } = await open();
+  const body = store.create("lent");
+  await body.write(pattern(300 * KiB + 5));
+  const content = await body.finish();
+  const copies: Uint8Array<ArrayBuffer>[] = [];
+  const memories = new Set<ArrayBuffer>();
+  for await (const piece of content.read(3, "lent")) {
+    copies.push(piece.slice());
+    memories.add(piece.buffer);
+  }
+  deepEqual(concat(copies), pattern(300 * KiB + 5).subarray(3));
+  equal(memories.size, 1);
+  deepEqual(await all(content.read(3)), pattern(300 * KiB + 5).subarray(3));
+  await body.discard();
+});
+
 Deno.test("body: the writer waits for the disk", async () => {
   const { disk, store } = await open();
   const body = store.create("Q1");

@@ -101,7 +101,7 @@ export class SmtpSession implements Timed {
   /**
    * Sends one message; one result for each recipient. Never rejects.
    *
-   * @param pieces The content, where the transaction has none.
+   * @param pieces The content, where the transaction has none; each is done with before the next is asked for.
    */
   async send(
     transaction: ClientTransaction,
