@@ -9,7 +9,7 @@ import { accounts, attachment, noise, password } from "./mailhost.ts";
 import { NextHop, type Rules } from "./next_hop.ts";
 import { drawPorts, type Ports, type Postfix, startPostfix } from "./postfix.ts";
 import { type Ended, run } from "./programs.ts";
-import { ServerProcess } from "./server.ts";
+import { postrider, ServerProcess } from "./server.ts";
 import { mailboxOf, maildir, writeSettings } from "./small_server.ts";
 
 const address = "127.0.0.1";
@@ -32,6 +32,7 @@ class Front implements AsyncDisposable {
     readonly postfix: Postfix,
     readonly ports: Ports,
     readonly folder: Folder,
+    readonly config: string,
     readonly undo: AsyncDisposableStack,
   ) {}
 
@@ -54,7 +55,7 @@ class Front implements AsyncDisposable {
     const postfix = undo.use(
       await startPostfix({ folder, ports, certificates, boxes, ours: server.port(), settings: rules }),
     );
-    return new Front(server, postfix, ports, folder, undo.move());
+    return new Front(server, postfix, ports, folder, config, undo.move());
   }
 
   swaks(to: string, ...more: string[]): Promise<Ended> {
@@ -65,10 +66,9 @@ class Front implements AsyncDisposable {
   }
 
   /** What the queue holds: nothing, always. */
-  async queue(): Promise<readonly string[]> {
-    return (await Array.fromAsync(Deno.readDir(this.folder.at("state", "spool", "body")))).map(({ name }) =>
-      name
-    );
+  async queue(): Promise<unknown> {
+    const { stdout } = await postrider(["queue", "list", "--json", "--config", this.config]);
+    return JSON.parse(stdout);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
