@@ -9,8 +9,15 @@ import {
   type ProxyRoute,
   reject,
 } from "../server/plugin.ts";
+import { Binding } from "../server/proxying.ts";
+import type { Answer, Passage } from "../server/delivery/passing.ts";
+import { ClientSession, Envelope, ownMailParams } from "../server/envelope.ts";
+import type { Instance } from "../server/generation.ts";
+import { parseAddress } from "../server/smtp/address.ts";
 import {
+  FakeClock,
   mailboxes,
+  memoryLog,
   type NextHopAnswer,
   type TestPlugin,
   type TestReply,
@@ -175,6 +182,60 @@ Deno.test("proxy: a copy unlike the others goes by the queue, and only when the 
       equal(server.sent.length, count);
       equal((await server.queue()).length, 0);
     });
+  }
+});
+
+Deno.test("proxy: over LMTP who is refused behind the dot hears it, and the next hop gets the others' only", async () => {
+  await using server = await testServer({ plugins: there(one("refuse")) });
+  const sent = await server.send({ to: [a, b], protocol: "lmtp" });
+  deepEqual(sent.replies.map(({ code }) => code), [250, 550]);
+  deepEqual(server.sent.map(({ to }) => to), [[a]]);
+  equal((await server.queue()).length, 0);
+});
+
+Deno.test("proxy: a report of success that the next hop won't make is made by the queue: N02", async () => {
+  const at = parseAddress(a)!;
+  const envelope = new Envelope(
+    "1",
+    parseAddress("s@example.net")!,
+    ownMailParams(false),
+    () => Promise.resolve([]),
+  );
+  const session = new ClientSession("1", "mx", "smtp", {
+    address: "192.0.2.1",
+    network: "192.0.2.0/24",
+    port: 1,
+  });
+  for (const offersDsn of [true, false]) {
+    const yes: Answer = { kind: "said", reply: { code: 250, lines: ["2.1.5 Ok"] } };
+    const passage: Passage = {
+      host: "there",
+      tls: undefined,
+      offersDsn,
+      released: Promise.resolve(),
+      rcpt: () => Promise.resolve(yes),
+      send: () => Promise.resolve(yes),
+      release: () => Promise.resolve(),
+    };
+    const binding = new Binding(session, envelope, {
+      clock: new FakeClock(),
+      log: memoryLog(),
+      gone: new AbortController().signal,
+      passing: { keyOf: () => "", open: () => Promise.resolve({ kind: "open", passage, answer: yes }) },
+    });
+    const hopsOf = () => accept({ hops: [inside] });
+    const by = { name: "gate", timeout: 1000, onError: "defer" } as Instance;
+    const transport = { name: "gate", by, hopsOf, route: hopsOf, proxy: { xclient: false, xforward: false } };
+    for (const notify of [["SUCCESS"], ["FAILURE"], undefined] as const) {
+      const recipient = envelope.candidate(at, {
+        kind: "params",
+        params: new Map(),
+        ...(notify && { notify }),
+      });
+      recipient.finals = [{ address: at, via: "gate", by: "gate" }];
+      equal((await binding.rcpt(recipient, recipient.finals[0]!, transport)).reply.code, 250);
+      equal(binding.carries(recipient), offersDsn || notify?.[0] !== "SUCCESS", `${offersDsn} ${notify}`);
+    }
   }
 });
 
