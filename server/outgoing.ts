@@ -12,6 +12,9 @@ import {
 } from "./delivery/smtp/transport.ts";
 import { smtpCourier } from "./delivery/smtp_courier.ts";
 import type { PassageOpened, PassageRequest, Passing } from "./delivery/passing.ts";
+import type { Directions } from "./control/operations.ts";
+import type { Ways } from "./control/redirect.ts";
+import { domainOf } from "./control/standing.ts";
 import type { Resolver } from "./dns.ts";
 import type { Ids } from "./ids.ts";
 import type { Hop } from "./plugin.ts";
@@ -20,7 +23,7 @@ import type { Log } from "./log.ts";
 import { OutgoingTls } from "./outgoing_tls.ts";
 import { smtpTransport } from "./resolve.ts";
 import type { Sessions } from "./sessions.ts";
-import type { Spool } from "./spool/spool.ts";
+import type { QueuedRecipient, Spool } from "./spool/spool.ts";
 import type { Stores } from "./store.ts";
 
 /** What sending needs of the server. */
@@ -90,6 +93,26 @@ export class Outgoing {
   start(): void {
     this.runner.start();
     void this.#tls.probe();
+  }
+
+  /** Where mail goes, for the queue's people. */
+  get directions(): Directions {
+    const { sessions } = this.#edges;
+    const ways: Ways = {
+      get transports() {
+        const { chain, release } = sessions.plugins();
+        try {
+          return [smtpTransport, ...chain.generation.transports.keys()];
+        } finally {
+          release();
+        }
+      },
+      whereabouts: (address) => sessions.whereabouts(address),
+    };
+    // By what the configuration says; a `route` hook may say otherwise.
+    const nextHop = ({ address, via, hops }: QueuedRecipient) =>
+      via === smtpTransport ? this.#smtp.destinationOf(domainOf(address), hops).key : via;
+    return { ways, nextHop };
   }
 
   /** Attempts that begin from now on follow this configuration. */

@@ -285,9 +285,10 @@ export class Server {
   }
 
   /** The queue for people, and what an operator watches. */
-  async #openForPeople(config: Config, { state, spool }: Opened, { runner }: Outgoing): Promise<void> {
+  async #openForPeople(config: Config, { state, spool }: Opened, outgoing: Outgoing): Promise<void> {
     const [clock, log] = [this.#clock, this.#log];
-    const queue = new LocalQueue(spool, clock, runner);
+    const { runner, directions } = outgoing;
+    const queue = new LocalQueue(spool, clock, runner, directions);
     this.#control = await ControlServer.open({ state: state.folder, queue, clock, log });
     this.#watch.open(config.admin, {
       clock,

@@ -15,7 +15,8 @@ import type { Log } from "./log.ts";
 import { type Metrics, noMetrics } from "./admin/metrics.ts";
 import type { Body } from "./message/content.ts";
 import { networkOf } from "./listen/network.ts";
-import { resolve } from "./resolve.ts";
+import type { Whereabouts } from "./control/redirect.ts";
+import { resolve, smtpTransport } from "./resolve.ts";
 import { parseAddress } from "./smtp/address.ts";
 import { isTemporary, type Reply } from "./smtp/reply.ts";
 import type { Mechanism } from "./smtp/sasl.ts";
@@ -147,6 +148,34 @@ export class Sessions {
         case "refused":
           if (!isTemporary(resolution.reply)) return null;
           throw new Error(`${resolution.by} can't say now where ${text} is`);
+      }
+    } finally {
+      release();
+    }
+  }
+
+  /** Where an operator's mail for an address would go: the one mailbox it comes down to, where it does. */
+  async whereabouts(text: string): Promise<Whereabouts> {
+    const address = parseAddress(text);
+    if (!address) return { kind: "nobody", why: "it is not an address" };
+    const { held: { chain }, release } = this.#hold();
+    try {
+      const resolution = await resolve(chain, address, {});
+      switch (resolution.kind) {
+        case "claimed": {
+          const [only, another] = resolution.targets;
+          if (!only) return { kind: "nobody", why: "it leads nowhere" };
+          if (!another) return { kind: "mailbox", address: only.address.address, via: only.via };
+          return { kind: "several", addresses: resolution.targets.map(({ address }) => address.address) };
+        }
+        case "foreign":
+          if (resolution.unsure) return { kind: "unsure", why: "a plugin that might know it has failed" };
+          return { kind: "mailbox", address: address.address, via: smtpTransport };
+        case "refused":
+          return {
+            kind: isTemporary(resolution.reply) ? "unsure" : "nobody",
+            why: `${resolution.by} says ${resolution.reply.lines.join(" ")}`,
+          };
       }
     } finally {
       release();

@@ -1,16 +1,26 @@
-/** `queue list|show|retry|hold|release|delete`: works on a running server's queue and on a stopped one's. */
+/** `queue list|show|summary|retry|hold|release|redirect|delete|export`: works on a running server's queue and on a stopped one's. */
 import type { Clock } from "../clock.ts";
+import { nextHopOf } from "../control/redirect.ts";
+import { domainOf } from "../control/standing.ts";
+import { Destinations } from "../delivery/smtp/destination.ts";
+import { smtpTransport } from "../resolve.ts";
+import type { QueuedRecipient } from "../spool/spool.ts";
 import { config } from "../config/config.ts";
 import { formatProblem, readSource, readValue } from "../config/read.ts";
-import type { Action, QueueControl } from "../control/operations.ts";
+import type { Action, QueueControl, SummaryBy, Way } from "../control/operations.ts";
 import { findQueue, type FoundQueue } from "../control/stopped.ts";
 import type { Log } from "../log.ts";
 import { textFormatter, visible, visibleJson } from "../log/format.ts";
 import { actedText, countOf, jsonOf, messageJson, messageText, summaryOf, tableOf } from "./queue_view.ts";
+import { answerTo, nothingDone } from "./ask.ts";
+import { bulk, redirect } from "./queue_bulk.ts";
+import { type Exported, exportFiles, exportMbox } from "./queue_export.ts";
+import { summaryJson, summaryText } from "./queue_summary.ts";
+import { whyNotWhere } from "./queue_where.ts";
 import type { ExitCode, UserIo } from "./user.ts";
 
 /** What is done with the queue. */
-export type QueueAction = "list" | "show" | Action;
+export type QueueAction = "list" | "show" | "summary" | "redirect" | "export" | Action;
 
 /** What the command line says besides. */
 export interface QueueOptions {
@@ -19,14 +29,24 @@ export interface QueueOptions {
   readonly ids?: readonly string[];
   /** For scripts. */
   readonly json?: boolean | undefined;
-  /** `delete`, `retry --all`: without asking. */
+  /** Instead of ids: those this expression chooses. */
+  readonly where?: string | undefined;
+  /** `delete`, `retry --all` and what `where` chooses: without asking. */
   readonly yes?: boolean | undefined;
-  /** `retry`: every message that isn't held. */
+  /** `retry`: every message that isn't held; `export`: every message. */
   readonly all?: boolean | undefined;
   /** `show`: the message itself, as it goes out. */
   readonly content?: boolean | undefined;
   /** `hold`: why. */
   readonly reason?: string | undefined;
+  /** `redirect`. */
+  readonly way?: Way | undefined;
+  /** `export`: where `.eml` files go; absent: an mbox on standard output. */
+  readonly directory?: string | undefined;
+  /** `summary`: what its rows are; default: destinations. */
+  readonly by?: SummaryBy | undefined;
+  /** `summary`: rows that are shown; default: 20. */
+  readonly top?: number | undefined;
 }
 
 /** What the command needs of the world. */
@@ -52,13 +72,13 @@ export async function queueCommand(
     io.stderr.write(`${text}\n`);
     return code;
   };
-  const misused = whyMisused(action, options);
+  const misused = whyMisused(action, options, io);
   if (misused !== undefined) return say(misused, 2);
   const state = await stateFolder(options.config, io);
   if ("problem" in state) return say(state.problem, 2);
   try {
     const { clock } = io;
-    const found = await findQueue(state.folder, { clock, log: logTo(io) });
+    const found = await findQueue(state.folder, { clock, log: logTo(io), nextHop: state.nextHop });
     if (found.state === "never") say(`No server has run with the state directory ${state.folder} yet.`, 0);
     try {
       return await run(action, found, options, io);
@@ -71,14 +91,27 @@ export async function queueCommand(
   }
 }
 
-function whyMisused(action: QueueAction, { ids = [], all, content, json }: QueueOptions): string | undefined {
-  if (action === "list") return ids.length > 0 ? "`queue list` takes no ids: `queue show` does." : undefined;
-  if (action === "retry" && all) {
-    return ids.length > 0 ? "`queue retry` takes ids or --all, not both." : undefined;
+function whyMisused(action: QueueAction, options: QueueOptions, io: QueueIo): string | undefined {
+  const { ids = [], all, content, json, where, way } = options;
+  const problem = where === undefined ? undefined : whyNotWhere(where);
+  if (problem !== undefined) return problem;
+  if (action === "list" || action === "summary") {
+    return ids.length > 0 ? `\`queue ${action}\` takes no ids: \`queue show\` does.` : undefined;
   }
-  if (ids.length === 0) {
-    const or = action === "retry" ? ", or --all" : "";
-    return `\`queue ${action}\` needs the id of a message${or}: \`queue list\` shows them.`;
+  const or = { retry: ", --where or --all", export: ", --where or --all", show: "" } as Record<
+    string,
+    string
+  >;
+  const given = [ids.length > 0, where !== undefined, all === true].filter(Boolean).length;
+  if (given > 1) return `\`queue ${action}\` takes ids${or[action] ?? " or --where"}, one of them.`;
+  if (given === 0) {
+    return `\`queue ${action}\` needs the id of a message${
+      or[action] ?? ", or --where"
+    }: \`queue list\` shows them.`;
+  }
+  if (action === "redirect" && !way) return "`queue redirect` needs --to, --host or --transport: where to?";
+  if (action === "export" && options.directory === undefined && io.columns() !== undefined) {
+    return "`queue export` writes an mbox: say `> FILE`, or --directory for .eml files.";
   }
   if (content && ids.length > 1) return "`queue show --content` takes one id.";
   if (content && json) return "`queue show` takes --content or --json, not both.";
@@ -92,26 +125,71 @@ function run(
   io: QueueIo,
 ): Promise<ExitCode> {
   const ids = [...new Set(options.ids)];
-  if (action === "list") return list(queue, options, io);
-  if (action === "show") return options.content ? content(queue, ids[0]!, io) : show(queue, ids, options, io);
-  return action === "retry" && options.all
-    ? retryAll(queue, options, io)
-    : act(action, queue, ids, options, io);
+  const { where, reason, way, json = false, yes = false } = options;
+  switch (action) {
+    case "list":
+      return list(queue, options, io);
+    case "summary":
+      return summary(queue, options, io);
+    case "show":
+      return options.content ? content(queue, ids[0]!, io) : show(queue, ids, options, io);
+    case "export":
+      return exportAll(queue, ids, options, io);
+    case "redirect":
+      if (where === undefined) return redirect(queue, way!, ids, { json }, io);
+      return bulk(queue, { action, way: way! }, { where, yes, json }, io);
+    default:
+      if (where !== undefined) {
+        return bulk(queue, { action, ...(reason !== undefined && { reason }) }, { where, yes, json }, io);
+      }
+      return action === "retry" && options.all
+        ? retryAll(queue, options, io)
+        : act(action, queue, ids, options, io);
+  }
 }
 
-async function list(queue: QueueControl, { json }: QueueOptions, io: QueueIo): Promise<ExitCode> {
+async function summary(
+  queue: QueueControl,
+  { where, by = "destination", top = 20, json }: QueueOptions,
+  io: QueueIo,
+): Promise<ExitCode> {
+  const summed = await queue.summary(by, where);
+  io.stdout.write(json ? summaryJson(summed, by) : summaryText(summed, by, top, io.columns()));
+  return 0;
+}
+
+function exportAll(
+  queue: QueueControl,
+  ids: readonly string[],
+  { where, directory }: QueueOptions,
+  io: QueueIo,
+): Promise<ExitCode> {
+  const messages = ids.length > 0 ? byId(queue, ids, io) : queue.list(where);
+  return directory === undefined
+    ? exportMbox(queue, messages, io)
+    : exportFiles(queue, messages, directory, io);
+}
+
+/** An id that is not there is found out again when its content is asked for. */
+async function* byId(queue: QueueControl, ids: readonly string[], io: QueueIo): AsyncGenerator<Exported> {
+  for (const id of ids) yield await queue.show(id) ?? { id, sender: "", received: io.clock.now() };
+}
+
+async function list(queue: QueueControl, { json, where }: QueueOptions, io: QueueIo): Promise<ExitCode> {
   if (json) {
-    for await (const text of jsonOf(queue.list())) io.stdout.write(text);
+    for await (const text of jsonOf(queue.list(where))) io.stdout.write(text);
     return 0;
   }
   const now = io.clock.now();
   const width = io.columns();
   let lines = 0;
-  for await (const line of tableOf(queue.list(), now, width)) {
+  for await (const line of tableOf(queue.list(where), now, width)) {
     io.stdout.write(`${line}\n`);
     lines++;
   }
-  if (lines === 0) io.stdout.write("the queue is empty\n");
+  if (lines === 0) {
+    io.stdout.write(where === undefined ? "the queue is empty\n" : "nothing in the queue is so\n");
+  }
   const overview = await queue.overview();
   const isWorthIt = lines > 0 || overview.asleep.length > 0;
   if (width !== undefined && isWorthIt) io.stdout.write(`\n${summaryOf(overview, now)}\n`);
@@ -204,30 +282,26 @@ function unknown(id: string, io: QueueIo): ExitCode {
   return 1;
 }
 
-function nothingDone(io: QueueIo): ExitCode {
-  io.stderr.write("Nothing was done.\n");
-  return 1;
-}
-
-/** Asks on the terminal; anything but a yes is a no. */
-async function answerTo(question: string, { stdin, stderr }: QueueIo): Promise<"yes" | "no"> {
-  stderr.write(question);
-  const one = new Uint8Array(1);
-  let line = "";
-  for (let count = await stdin.read(one); count !== null; count = await stdin.read(one)) {
-    if (one[0] === 0x0a) break;
-    line += String.fromCharCode(one[0]!);
-    if (line.length > 100) return "no";
-  }
-  return /^\s*y(es)?\s*$/i.test(line) ? "yes" : "no";
+interface StateFolder {
+  readonly folder: string;
+  /** As far as `outbound` could be read. */
+  readonly nextHop: (recipient: QueuedRecipient) => string;
 }
 
 /** Only what concerns the queue is read: it can be looked into while the rest of the file is broken. */
-async function stateFolder(file: string, io: QueueIo): Promise<{ folder: string } | { problem: string }> {
+async function stateFolder(file: string, io: QueueIo): Promise<StateFolder | { problem: string }> {
   const { source, problems } = await readSource(file, io);
   const errors = problems.filter(({ severity }) => severity === "error");
   const state = readValue(config.shape.state, source, ["state"]);
-  if (errors.length === 0 && state.value !== undefined) return { folder: state.value };
+  if (errors.length === 0 && state.value !== undefined) {
+    const outbound = readValue(config.shape.outbound, source, ["outbound"]).value;
+    const destinations = outbound && new Destinations(outbound);
+    const nextHop = (recipient: QueuedRecipient) =>
+      destinations && recipient.via === smtpTransport
+        ? destinations.of(domainOf(recipient.address), recipient.hops).key
+        : nextHopOf(recipient);
+    return { folder: state.value, nextHop };
+  }
   return { problem: (errors.length > 0 ? errors : state.problems).map(formatProblem).join("\n") };
 }
 

@@ -7,6 +7,7 @@ import type {
   ShownMessage,
   ShownRecipient,
 } from "../control/operations.ts";
+import { hopText } from "../control/redirect.ts";
 import { visible, visibleJson } from "../log/format.ts";
 import { type Column, Table } from "./columns.ts";
 
@@ -139,7 +140,8 @@ export function messageText(message: ShownMessage, now: number): string {
 }
 
 function recipientLines(recipient: ShownRecipient, now: number): string[] {
-  const { address, original, via, state, attempts, nextAttempt, lastReply, notify, delayNoticed } = recipient;
+  const { address, original, via, hops, state, attempts, nextAttempt, lastReply, notify, delayNoticed } =
+    recipient;
   const next = nextAttempt === null
     ? undefined
     : nextAttempt <= now
@@ -150,7 +152,7 @@ function recipientLines(recipient: ShownRecipient, now: number): string[] {
     ...factLines([
       ["given as", original === address ? undefined : original],
       ["state", state],
-      ["by", via],
+      ["by", hops ? `${via}, through ${hops.map(hopText).join(" ")}` : via],
       ["attempts", attempts === null ? undefined : String(attempts)],
       ["next", next],
       ["last reply", lastReply ?? undefined],

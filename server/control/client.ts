@@ -1,5 +1,19 @@
 /** The command's end of the control socket: a running server's queue. */
-import type { Acted, Action, ListedMessage, Overview, QueueControl, ShownMessage } from "./operations.ts";
+import type {
+  Acted,
+  Action,
+  BulkChange,
+  Changed,
+  Count,
+  ListedMessage,
+  Overview,
+  QueueControl,
+  ShownMessage,
+  Summary,
+  SummaryBy,
+  Way,
+} from "./operations.ts";
+import type { SummaryRow } from "./summary.ts";
 import { type Line, readLines, type Request, writeAll } from "./protocol.ts";
 import { controlPath } from "./server.ts";
 
@@ -42,8 +56,18 @@ class RemoteQueue implements QueueControl {
     return this.#one({ do: "overview" });
   }
 
-  list(): AsyncIterable<ListedMessage> {
-    return this.#ask({ do: "list" });
+  list(where?: string): AsyncIterable<ListedMessage> {
+    return this.#ask({ do: "list", where });
+  }
+
+  count(where: string, asOf: number): Promise<Count> {
+    return this.#one({ do: "count", where, asOf });
+  }
+
+  async summary(by: SummaryBy, where?: string): Promise<Summary> {
+    const [head, ...rows] = await Array.fromAsync(this.#ask<SummaryRow>({ do: "summary", by, where }));
+    if (head === undefined) throw cutOff();
+    return { ...head as unknown as Omit<Summary, "rows">, rows };
   }
 
   async show(id: string): Promise<ShownMessage | undefined> {
@@ -58,6 +82,14 @@ class RemoteQueue implements QueueControl {
   act(action: Action, ids: readonly string[], reason?: string): Promise<readonly Acted[]> {
     const asked = { do: "act" as const, action, ids: [...ids], ...(reason !== undefined && { reason }) };
     return Array.fromAsync(this.#ask<Acted>(asked));
+  }
+
+  redirect(way: Way, ids: readonly string[]): Promise<readonly Acted[]> {
+    return Array.fromAsync(this.#ask<Acted>({ do: "redirect", way, ids: [...ids] }));
+  }
+
+  change(what: BulkChange, where: string, asOf: number): Promise<Changed> {
+    return this.#one({ do: "change", what, where, asOf });
   }
 
   retryAll(): Promise<number> {

@@ -11,24 +11,31 @@ import {
   type Queued,
   type QueuedEnvelope,
   type QueuedRecipient,
-  type RecipientState,
   type Spool,
 } from "../spool/spool.ts";
+import { elsewhere, nextHopOf, type Way, type Ways } from "./redirect.ts";
+import {
+  change,
+  type Changed,
+  type Count,
+  count,
+  find,
+  redirectsOf,
+  select,
+  type Selecting,
+} from "./selection.ts";
+import {
+  type Moment,
+  type ShownRecipient,
+  type Standing,
+  standingOf,
+  standingsOf,
+  type WaitingRecipient,
+} from "./standing.ts";
+import { summarize, type Summary, type SummaryBy } from "./summary.ts";
+import { parseWhere } from "./where.ts";
 
-/** How a message stands, or a recipient that is not done with. */
-export type Standing = "ready" | "active" | "deferred" | "held";
-
-/** A recipient that waits. */
-export interface WaitingRecipient {
-  readonly address: string;
-  readonly state: Standing;
-  /** That have failed so far. */
-  readonly attempts: number;
-  /** Milliseconds since 1970; `null` while it is being tried, and while it is held. */
-  readonly nextAttempt: number | null;
-  /** `null` before the first attempt. */
-  readonly lastReply: string | null;
-}
+export type { Changed, Count, ShownRecipient, Standing, Summary, SummaryBy, WaitingRecipient, Way };
 
 /** A message, as a list tells of it. */
 export interface ListedMessage {
@@ -44,21 +51,6 @@ export interface ListedMessage {
   readonly held: string | null;
   /** Those who wait: who is delivered or failed is not in the queue any more. */
   readonly recipients: readonly WaitingRecipient[];
-}
-
-/** A recipient, also one that is done with. */
-export interface ShownRecipient extends Omit<WaitingRecipient, "state" | "attempts"> {
-  readonly state: Standing | "delivered" | "failed";
-  /** That have failed so far; `null` of one that is done with: the log has it. */
-  readonly attempts: number | null;
-  /** The RCPT it came from. */
-  readonly original: string;
-  /** The transport. */
-  readonly via: string;
-  /** RFC 3461 §4.1. */
-  readonly notify: QueuedRecipient["notify"] | null;
-  /** The sender was told of the delay. */
-  readonly delayNoticed: boolean;
 }
 
 /** Everything that is known of a message, its body aside. */
@@ -77,6 +69,11 @@ export interface ShownMessage extends Omit<ListedMessage, "recipients"> {
 
 /** What is done with messages by their ids. */
 export type Action = "retry" | "hold" | "release" | "delete";
+
+/** What is done with those an expression chooses. */
+export type BulkChange =
+  | { readonly action: Action; /** Of `hold`. */ readonly reason?: string }
+  | { readonly action: "redirect"; readonly way: Way };
 
 /** What became of it. */
 export interface Acted {
@@ -107,19 +104,31 @@ export interface QueueControl {
   /** Whether somebody delivers meanwhile. */
   readonly server: "running" | "stopped";
   overview(): Promise<Overview>;
-  /** Oldest first. */
-  list(): AsyncIterable<ListedMessage>;
+  /** Oldest first. @param where Only messages and recipients that this expression chooses. */
+  list(where?: string): AsyncIterable<ListedMessage>;
+  /** How many an expression chooses, of messages that were there at that time (milliseconds since 1970). */
+  count(where: string, asOf: number): Promise<Count>;
+  /** By an expression; `summary` of everything without one. */
+  summary(by: SummaryBy, where?: string): Promise<Summary>;
   show(id: string): Promise<ShownMessage | undefined>;
   /** The message as it goes out; nothing where there is none. */
   content(id: string): AsyncIterable<Uint8Array<ArrayBuffer>>;
   /** By index of `ids`; resolves when it is durable. @param reason Of `hold`. */
   act(action: Action, ids: readonly string[], reason?: string): Promise<readonly Acted[]>;
+  /** Sends all recipients that wait elsewhere: by index of `ids`; resolves when it is durable. */
+  redirect(way: Way, ids: readonly string[]): Promise<readonly Acted[]>;
+  /**
+   * Changes those an expression chooses. `delete` and `redirect` concern the recipients themselves, the others all of the message.
+   *
+   * @param asOf As it was given to `count`.
+   */
+  change(what: BulkChange, where: string, asOf: number): Promise<Changed>;
   /** Makes all that wait due now, held ones aside. Answers how many those are. */
   retryAll(): Promise<number>;
   close(): Promise<void>;
 }
 
-/** What is asked of a `Runner`. */
+/** What is asked of who delivers. */
 export interface Deliveries {
   isActive(id: string): boolean;
   readonly asleep: readonly {
@@ -129,6 +138,29 @@ export interface Deliveries {
   }[];
   /** Sleeping destinations are tried again. */
   rouse(): void;
+  /** A message was changed: what was read of it before counts no more. */
+  changed(id: string): void;
+}
+
+/** The lines on the copy of each recipient that waits, where those are the same. */
+function ownOf({ envelope, states }: Queued): readonly string[] {
+  const [first, ...rest] = envelope.recipients.filter((_, i) => states[i]?.state === "due")
+    .map(({ own = [] }) => own);
+  return first && rest.every((own) => own.join("") === first.join("")) ? first : [];
+}
+
+/** Who knows where mail goes. */
+export interface Directions {
+  /** Absent: no plugins could be asked. */
+  readonly ways?: Ways;
+  /** Where a recipient's copy goes, for people; absent: as far as its address tells. */
+  readonly nextHop?: (recipient: QueuedRecipient) => string;
+}
+
+const byHand = "by an operator";
+
+function isHurried(action: BulkChange["action"]): "hurried" | "as before" {
+  return action === "hold" || action === "delete" ? "as before" : "hurried";
 }
 
 /** Messages that are changed in one batch of the spool. */
@@ -142,8 +174,20 @@ export class LocalQueue implements QueueControl {
   readonly #clock: Pick<Clock, "now">;
   readonly #deliveries: Deliveries | undefined;
 
-  /** @param deliveries Absent: nobody delivers. */
-  constructor(spool: Spool, clock: Pick<Clock, "now">, deliveries?: Deliveries) {
+  readonly #ways: Ways | undefined;
+  readonly #nextHop: (recipient: QueuedRecipient) => string;
+
+  /**
+   * @param deliveries Absent: nobody delivers.
+   */
+  constructor(
+    spool: Spool,
+    clock: Pick<Clock, "now">,
+    deliveries?: Deliveries,
+    { ways, nextHop = nextHopOf }: Directions = {},
+  ) {
+    this.#ways = ways;
+    this.#nextHop = nextHop;
     this.#spool = spool;
     this.#clock = clock;
     this.#deliveries = deliveries;
@@ -164,17 +208,23 @@ export class LocalQueue implements QueueControl {
     return { ...counts, oldest, asleep };
   }
 
-  async *list(): AsyncGenerator<ListedMessage> {
-    for await (const queued of this.#spool.list()) {
-      const recipients = this.#standings(queued).filter(isWaiting);
-      if (recipients.length === 0) continue; // it is on its way out
+  async *list(where?: string): AsyncGenerator<ListedMessage> {
+    for await (const { queued, waiters } of select(this.#selecting(where))) {
       yield {
         ...this.#summary(queued),
-        recipients: recipients.map(({ address, state, attempts, nextAttempt, lastReply }) => ({
+        recipients: waiters.map(({ shown: { address, state, attempts, nextAttempt, lastReply } }) => ({
           ...{ address, state, attempts, nextAttempt, lastReply },
         })),
       };
     }
+  }
+
+  async count(where: string, asOf: number): Promise<Count> {
+    return await count(this.#selecting(where, asOf));
+  }
+
+  async summary(by: SummaryBy, where?: string): Promise<Summary> {
+    return await summarize(select(this.#selecting(where)), by);
   }
 
   async show(id: string): Promise<ShownMessage | undefined> {
@@ -187,7 +237,7 @@ export class LocalQueue implements QueueControl {
       envid: envelope.envid ?? null,
       ret: envelope.ret ?? null,
       from: envelope.from ?? null,
-      recipients: this.#standings(queued),
+      recipients: standingsOf(queued, this.#moment()),
       header: await this.#header(envelope),
     };
   }
@@ -196,17 +246,40 @@ export class LocalQueue implements QueueControl {
     const queued = await this.#spool.get(id);
     const content = queued && await this.#spool.content(id);
     if (!content) return;
-    const rendered = render(content, queued.envelope.edits, queued.envelope.top);
+    const { edits, top } = queued.envelope;
+    const rendered = render(content, edits, [...top, ...ownOf(queued)]);
     if (rendered instanceof Uint8Array) yield rendered;
     else yield* rendered;
   }
 
-  async act(action: Action, ids: readonly string[], reason = "by an operator"): Promise<readonly Acted[]> {
-    // All together, so that they share the spool's writes.
-    const acted = await Promise.all(ids.map((id) => this.#act(action, id, reason)));
-    const isHurried = action === "retry" || action === "release";
-    if (isHurried && acted.some(({ outcome }) => outcome === "done")) this.#deliveries?.rouse();
-    return acted;
+  async act(action: Action, ids: readonly string[], reason = byHand): Promise<readonly Acted[]> {
+    return await this.#all(ids, (id) => this.#act(action, id, reason), isHurried(action));
+  }
+
+  async redirect(way: Way, ids: readonly string[]): Promise<readonly Acted[]> {
+    const to = await elsewhere(way, this.#ways);
+    return await this.#all(ids, async (id) => {
+      const found = await find(this.#spool, id);
+      if (found === "unknown") return "unknown";
+      if (found === "unreadable") return "held";
+      await this.#spool.redirect(id, redirectsOf(found, found.states.map((_, i) => i), to));
+      return "done";
+    }, "hurried");
+  }
+
+  async change(what: BulkChange, where: string, asOf: number): Promise<Changed> {
+    const selecting = this.#selecting(where, asOf);
+    const changed = await change(
+      selecting,
+      what.action === "redirect"
+        ? { action: "redirect", to: await elsewhere(what.way, this.#ways) }
+        : what.action === "hold"
+        ? { action: "hold", reason: what.reason ?? byHand }
+        : { action: what.action },
+      (id) => this.#deliveries?.changed(id),
+    );
+    if (changed.messages > 0 && isHurried(what.action) === "hurried") this.#deliveries?.rouse();
+    return changed;
   }
 
   async retryAll(): Promise<number> {
@@ -223,12 +296,27 @@ export class LocalQueue implements QueueControl {
     return Promise.resolve();
   }
 
-  async #act(action: Action, id: string, reason: string): Promise<Acted> {
-    const found = await this.#find(id);
-    if (found === "unknown") return { id, outcome: "unknown", underWay: false };
-    const underWay = this.#deliveries?.isActive(id) ?? false;
-    const isHeld = found === "held";
-    if (isHeld && (action === "retry" || action === "hold")) return { id, outcome: "held", underWay };
+  /** All together, so that they share the spool's writes. */
+  async #all(
+    ids: readonly string[],
+    one: (id: string) => Promise<Acted["outcome"]>,
+    pace: "hurried" | "as before",
+  ): Promise<readonly Acted[]> {
+    const acted = await Promise.all(ids.map(async (id): Promise<Acted> => {
+      const underWay = this.#deliveries?.isActive(id) ?? false;
+      const outcome = await one(id);
+      if (outcome === "done") this.#deliveries?.changed(id);
+      return { id, outcome, underWay: outcome !== "unknown" && underWay };
+    }));
+    if (pace === "hurried" && acted.some(({ outcome }) => outcome === "done")) this.#deliveries?.rouse();
+    return acted;
+  }
+
+  async #act(action: Action, id: string, reason: string): Promise<Acted["outcome"]> {
+    const found = await find(this.#spool, id);
+    if (found === "unknown") return "unknown";
+    const isHeld = found === "unreadable" || found.held !== undefined;
+    if (isHeld && (action === "retry" || action === "hold")) return "held";
     switch (action) {
       case "retry":
       case "release":
@@ -240,55 +328,26 @@ export class LocalQueue implements QueueControl {
       case "delete":
         await this.#spool.remove(id);
     }
-    return { id, outcome: "done", underWay };
+    return "done";
   }
 
-  /** A message that can't be read is held by then, and can still be deleted. */
-  async #find(id: string): Promise<"held" | "open" | "unknown"> {
-    try {
-      const queued = await this.#spool.get(id);
-      return !queued ? "unknown" : queued.held === undefined ? "open" : "held";
-    } catch (error) {
-      if (error instanceof Damaged) return "held";
-      throw error;
-    }
+  #selecting(where: string | undefined, asOf?: number): Selecting {
+    return {
+      spool: this.#spool,
+      condition: where === undefined ? undefined : parseWhere(where),
+      moment: this.#moment(asOf),
+      ...(asOf !== undefined && { asOf }),
+      destinationOf: this.#nextHop,
+    };
+  }
+
+  #moment(now = this.#clock.now()): Moment {
+    return { now, isActive: (id) => this.#deliveries?.isActive(id) ?? false };
   }
 
   #summary(queued: Queued): Omit<ListedMessage, "recipients"> {
     const { envelope: { id, received, sender }, size, held } = queued;
-    return { id, received, sender, size, state: this.#stateOf(queued), held: held ?? null };
-  }
-
-  #stateOf({ envelope: { id }, held, states }: Queued): Standing {
-    if (held !== undefined) return "held";
-    if (this.#deliveries?.isActive(id)) return "active";
-    const now = this.#clock.now();
-    return states.some((state) => state.state === "due" && state.due <= now) ? "ready" : "deferred";
-  }
-
-  #standings(queued: Queued): ShownRecipient[] {
-    const { envelope, states } = queued;
-    const message = this.#stateOf(queued);
-    return envelope.recipients.map(({ address, original, via, notify }, i) => ({
-      ...{ address, original, via, notify: notify ?? null },
-      ...this.#standing(states[i]!, message),
-    }));
-  }
-
-  #standing(
-    state: RecipientState,
-    message: Standing,
-  ): Pick<ShownRecipient, "state" | "attempts" | "nextAttempt" | "lastReply" | "delayNoticed"> {
-    const lastReply = state.reply === "" ? null : state.reply;
-    if (state.state !== "due") {
-      return { state: state.state, attempts: null, nextAttempt: null, lastReply, delayNoticed: false };
-    }
-    const { attempts, due, noticed = false } = state;
-    // Of a message that is being tried, those are whose time has come; the others wait for theirs.
-    const isDue = due <= this.#clock.now();
-    const own = message === "held" ? "held" : !isDue ? "deferred" : message === "active" ? "active" : "ready";
-    const nextAttempt = own === "held" || own === "active" ? null : due;
-    return { state: own, attempts, nextAttempt, lastReply, delayNoticed: noticed };
+    return { id, received, sender, size, state: standingOf(queued, this.#moment()), held: held ?? null };
   }
 
   async #header({ id, edits, top }: QueuedEnvelope): Promise<string | null> {
@@ -302,8 +361,4 @@ export class LocalQueue implements QueueControl {
       throw error;
     }
   }
-}
-
-function isWaiting(recipient: ShownRecipient): recipient is ShownRecipient & WaitingRecipient {
-  return recipient.state !== "delivered" && recipient.state !== "failed";
 }

@@ -3,21 +3,52 @@
  * this was all or what went wrong. A connection is for one request.
  */
 import { z } from "zod";
-import type { QueueControl } from "./operations.ts";
+import type { Hop } from "../verdict.ts";
+import type { BulkChange, QueueControl } from "./operations.ts";
+import type { Summary, SummaryRow } from "./summary.ts";
+import { longestWhere } from "./where.ts";
 
 const id = z.string().max(200);
+const action = z.enum(["retry", "hold", "release", "delete"]);
+const where = z.string().max(longestWhere);
+const hop = z.strictObject({
+  host: z.string().min(1).max(255),
+  port: z.int().min(1).max(65_535).optional(),
+  tls: z.enum(["opportunistic", "required", "none"]).optional(),
+}) as z.ZodType<Hop>;
+const way = z.strictObject({
+  to: z.string().max(1000).optional(),
+  via: z.string().max(200).optional(),
+  host: hop.optional(),
+});
 
 /** What may be asked. */
 export const request = z.discriminatedUnion("do", [
   z.strictObject({ do: z.literal("overview") }),
-  z.strictObject({ do: z.literal("list") }),
+  z.strictObject({ do: z.literal("list"), where: where.optional() }),
+  z.strictObject({ do: z.literal("count"), where, asOf: z.number() }),
+  z.strictObject({
+    do: z.literal("summary"),
+    by: z.enum(["destination", "domain", "sender"]),
+    where: where.optional(),
+  }),
   z.strictObject({ do: z.literal("show"), id }),
   z.strictObject({ do: z.literal("content"), id }),
   z.strictObject({
     do: z.literal("act"),
-    action: z.enum(["retry", "hold", "release", "delete"]),
+    action,
     ids: z.array(id).max(100_000),
     reason: z.string().max(1000).optional(),
+  }),
+  z.strictObject({ do: z.literal("redirect"), way, ids: z.array(id).max(100_000) }),
+  z.strictObject({
+    do: z.literal("change"),
+    what: z.discriminatedUnion("action", [
+      z.strictObject({ action, reason: z.string().max(1000).optional() }),
+      z.strictObject({ action: z.literal("redirect"), way }),
+    ]),
+    where,
+    asOf: z.number(),
   }),
   z.strictObject({ do: z.literal("retryAll") }),
 ]);
@@ -43,7 +74,11 @@ export async function* perform(request: Request, queue: QueueControl): AsyncGene
     case "overview":
       return yield await queue.overview();
     case "list":
-      return yield* queue.list();
+      return yield* queue.list(request.where);
+    case "count":
+      return yield await queue.count(request.where, request.asOf);
+    case "summary":
+      return yield* rowByRow(await queue.summary(request.by, request.where));
     case "show": {
       const shown = await queue.show(request.id);
       if (shown) yield shown;
@@ -56,9 +91,19 @@ export async function* perform(request: Request, queue: QueueControl): AsyncGene
       return;
     case "act":
       return yield* await queue.act(request.action, request.ids, request.reason);
+    case "redirect":
+      return yield* await queue.redirect(request.way, request.ids);
+    case "change":
+      return yield await queue.change(request.what as BulkChange, request.where, request.asOf);
     case "retryAll":
       yield await queue.retryAll();
   }
+}
+
+/** A row an item: there may be one for each of 100,000 domains. */
+function* rowByRow({ rows, ...head }: Summary): Generator<Omit<Summary, "rows"> | SummaryRow> {
+  yield head;
+  yield* rows;
 }
 
 /** What the lines are read from. */

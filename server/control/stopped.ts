@@ -7,12 +7,14 @@ import { LogSpool, SpoolLocked } from "../spool/log.ts";
 import { MemorySpool } from "../spool/memory.ts";
 import type { Spool } from "../spool/spool.ts";
 import { ControlRefused, findServer } from "./client.ts";
-import { LocalQueue, type QueueControl } from "./operations.ts";
+import { type Directions, LocalQueue, type QueueControl } from "./operations.ts";
 
 /** What opening a queue needs. */
 export interface QueueEdges {
   readonly clock: Clock;
   readonly log: Log;
+  /** Where a stopped server's mail goes, as {@linkcode Directions} has it. */
+  readonly nextHop?: Directions["nextHop"];
 }
 
 /** How the queue was found; `never`: no server has run with this state directory yet. */
@@ -39,14 +41,14 @@ export async function findQueue(state: string, edges: QueueEdges): Promise<Found
   });
   if (!there) return { queue: new LocalQueue(new MemorySpool(edges.clock), edges.clock), state: "never" };
   becomeOwner(folder, there);
-  return { queue: new StoppedQueue(await open(folder, edges), edges.clock), state: "stopped" };
+  return { queue: new StoppedQueue(await open(folder, edges), edges), state: "stopped" };
 }
 
 class StoppedQueue extends LocalQueue {
   readonly #opened: Spool;
 
-  constructor(spool: Spool, clock: Clock) {
-    super(spool, clock);
+  constructor(spool: Spool, { clock, nextHop }: QueueEdges) {
+    super(spool, clock, undefined, { ...(nextHop && { nextHop }) });
     this.#opened = spool;
   }
 

@@ -75,6 +75,7 @@ export class Attempts {
           via: recipient.via,
           destination: recipient.via,
           candidates: [candidate],
+          recipients: [recipient],
           way: {},
         };
         refused.push({ job, answer: { results: [result], contact: "unknown" }, kind });
@@ -84,7 +85,9 @@ export class Attempts {
       if (!address) refuse(notAddress);
       else if (!courier) refuse(this.#missing(queued.envelope.id, recipient.via), "hindrance");
       else {
-        const way = await this.#wayOf(round, queued, { ...recipient, parsed: address }, chain);
+        const way = recipient.hops
+          ? { hops: recipient.hops } // an operator's word comes before a plugin's
+          : await this.#wayOf(round, queued, { ...recipient, parsed: address }, chain);
         if ("outcome" in way) refuse(way, isOurs(way) ? "hindrance" : "attempt");
         else {
           const { batch } = courier;
@@ -136,8 +139,10 @@ export class Attempts {
     { round, candidates, way: { hops, sender }, via }: Job,
     { envelope }: Queued,
     message: SealedMessage,
-    recipients: readonly AttemptRecipient[],
+    all: readonly AttemptRecipient[],
   ): Promise<Answer> {
+    // One copy for each mailbox, though an operator may have redirected several recipients there.
+    const recipients = [...new Map(all.map((recipient) => [recipient.address, recipient])).values()];
     try {
       const answer = await courier.deliver({
         envelope,
@@ -149,7 +154,10 @@ export class Attempts {
         stopping: this.options.stopping,
       });
       if (!Array.isArray(answer?.results)) throw new TypeError("the transport gave no results");
-      return { ...answer, results: answer.results.map((result) => result ?? broken) }; // a plugin's may have holes
+      const results = recipients.map((_, i) => answer.results[i] ?? broken); // a plugin's may have holes
+      if (recipients.length === all.length) return { ...answer, results };
+      const ofMailbox = new Map(recipients.map(({ address }, i) => [address, results[i]!]));
+      return { ...answer, results: all.map(({ address }) => ofMailbox.get(address)!) };
     } catch (error) {
       this.options.log.error("transport failed", {
         id: round.id,

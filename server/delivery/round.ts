@@ -23,6 +23,8 @@ export interface Job {
   /** What is counted and put to sleep together; names of different transports don't meet. */
   readonly destination: string;
   readonly candidates: readonly Candidate[];
+  /** By index of `candidates`, as they were when it was made. */
+  readonly recipients: readonly QueuedRecipient[];
   readonly way: Way;
 }
 
@@ -90,33 +92,55 @@ export function splitIntoJobs(round: Round, routed: readonly Routed[]): Job[] {
   }
   const jobs: Job[] = [];
   for (const group of groups.values()) {
-    const batch = Math.max(1, group[0]!.batch);
-    for (let from = 0; from < group.length; from += batch) {
-      jobs.push(jobOf(round, group.slice(from, from + batch)));
-    }
+    for (const together of inBatches(group, Math.max(1, group[0]!.batch))) jobs.push(jobOf(round, together));
   }
   return jobs;
 }
 
+/** At most `batch` mailboxes each; those an operator redirected to one mailbox share its copy. */
+function* inBatches(group: readonly Routed[], batch: number): Generator<Routed[]> {
+  const mailboxes = new Map<string, Routed[]>();
+  for (const one of group) {
+    const its = mailboxes.get(one.recipient.address);
+    if (its) its.push(one);
+    else mailboxes.set(one.recipient.address, [one]);
+  }
+  const all = [...mailboxes.values()];
+  for (let from = 0; from < all.length; from += batch) yield all.slice(from, from + batch).flat();
+}
+
 function jobOf(round: Round, group: readonly Routed[]): Job {
   const { recipient: { via }, destination, way } = group[0]!;
-  return { round, via, destination, way, candidates: group.map(({ candidate }) => candidate) };
+  return {
+    round,
+    via,
+    destination,
+    way,
+    candidates: group.map(({ candidate }) => candidate),
+    recipients: group.map(({ recipient }) => recipient),
+  };
 }
 
 /** What a job takes of its message; `undefined` where an operator has changed it since the job was made. */
 export function recipientsOf(
-  { candidates, via }: Job,
+  { candidates, recipients: planned }: Job,
   { envelope, states }: Queued,
   read: (recipient: QueuedRecipient) => AttemptRecipient | undefined,
 ): AttemptRecipient[] | undefined {
   const recipients: AttemptRecipient[] = [];
-  for (const { index, state } of candidates) {
+  for (const [i, { index, state }] of candidates.entries()) {
     const recipient = envelope.recipients[index];
     const now = states[index];
-    if (recipient?.via !== via || now?.state !== "due" || now.due !== state.due) return undefined;
+    if (!recipient || now?.state !== "due" || now.due !== state.due) return undefined;
+    if (!goesAs(recipient, planned[i]!)) return undefined;
     const whole = read(recipient);
     if (!whole) return undefined;
     recipients.push(whole);
   }
   return recipients;
+}
+
+/** Whether no redirect lies between them. */
+function goesAs(a: QueuedRecipient, b: QueuedRecipient): boolean {
+  return a.address === b.address && a.via === b.via && JSON.stringify(a.hops) === JSON.stringify(b.hops);
 }

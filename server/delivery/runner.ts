@@ -154,6 +154,12 @@ export class Runner {
     return (this.#rounds.get(id)?.active ?? 0) > 0;
   }
 
+  /** An operator changed the message: what was read of it before counts no more. */
+  changed(id: string): void {
+    const round = this.#rounds.get(id);
+    if (round) round.readAt = -Infinity;
+  }
+
   /** Slots that are taken. */
   get active(): number {
     return this.#destinations.active;

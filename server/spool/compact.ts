@@ -32,6 +32,8 @@ export interface CompactorOptions {
   readonly patience: number;
   /** Whether space is so scarce that nothing waits. */
   readonly isFull: () => boolean;
+  /** Where a message was redirected to can't be read any more: it is to be held, at once. */
+  readonly onLost: (entry: Entry) => void;
   /** A message's record can't be read any more. */
   readonly onDamaged: (entry: Entry, error: Damaged) => void;
 }
@@ -196,7 +198,7 @@ export class Compactor {
   }
 
   async #copy(entry: Entry): Promise<void> {
-    const { reader, writer, onDamaged } = this.#options;
+    const { reader, writer, onLost, onDamaged } = this.#options;
     for (;;) {
       const { marks, segment } = entry;
       try {
@@ -206,6 +208,7 @@ export class Compactor {
         const body = await reader.body(entry);
         if (entry.isGone || entry.segment !== segment) return;
         if (entry.marks !== marks) continue;
+        if (message.lost) onLost(entry); // the copy has the recipients of before, and is held
         const parts = { detail: JSON.stringify(detail), body, check: message.header.bodyCheck };
         await new Promise<void>((resolve, reject) => {
           writer.push(new SnapshotJob(entry, parts, { resolve, reject }), "cold");

@@ -1,16 +1,18 @@
 /** What is recorded, each as a job of the writer: how it is encoded, and what it changes in memory once it is durable. */
 import type { Content } from "../message/content.ts";
 import { FileContent } from "./body.ts";
-import { destinationsOf, Entry } from "./queue.ts";
+import { destinationsOf, Entry, type Place } from "./queue.ts";
 import { RecordType } from "./record.ts";
 import { release } from "./replay.ts";
-import type { QueuedEnvelope, RecipientState } from "./spool.ts";
+import type { QueuedEnvelope, QueuedRecipient, RecipientState } from "./spool.ts";
 import {
   encodeAbout,
   encodeMessage,
   encodeOutcomes,
+  encodeRedirect,
   type MessageSummary,
   type OutcomeSummary,
+  type RedirectSummary,
   type Standing,
   standingOf,
   StateCode,
@@ -219,6 +221,67 @@ export class ChangeJob implements Job {
       if (change.to === "held") entry.held = change.reason;
       if (change.to === "released") release(entry, change.at);
       this.changed(entry, change);
+    }
+    this.waiter.resolve();
+  }
+
+  fail(error: Error): void {
+    this.waiter.reject(error);
+  }
+}
+
+/** The detail of a redirect. */
+export interface RedirectDetail {
+  /** All of the message's, as they are from now on: nothing older has to be read to know them. */
+  readonly recipients: readonly QueuedRecipient[];
+  /** By index of the summary's outcomes. */
+  readonly states: readonly RecipientState[];
+}
+
+/** Sends recipients of a message elsewhere. */
+export class RedirectJob implements Job {
+  readonly octets: number;
+  readonly afterFault = "refuse";
+  readonly #detail: string;
+  readonly #summary: RedirectSummary;
+  #place: Place | undefined;
+
+  /** @param states Of those who begin anew, by index of the recipients. */
+  constructor(
+    readonly entry: Entry,
+    recipients: readonly QueuedRecipient[],
+    states: readonly { readonly recipient: number; readonly state: RecipientState }[],
+    readonly redirected: (entry: Entry) => void,
+    readonly waiter: Waiter,
+  ) {
+    const { outcomes } = outcomesOf(entry, states);
+    this.#summary = { outcomes, destinations: destinationsOf(recipients) };
+    this.#detail = JSON.stringify(
+      { recipients, states: states.map(({ state }) => state) } satisfies RedirectDetail,
+    );
+    this.octets = this.#detail.length + states.length * 20 + 300;
+  }
+
+  encode(into: Batch): void {
+    const { entry } = this;
+    this.#place = undefined;
+    if (entry.isGone) return;
+    const { record } = into;
+    const offset = into.begin(RecordType.redirect, entry);
+    this.#place = { segment: into.segment.number, offset };
+    encodeAbout(record.into, entry.id, entry.generation);
+    encodeRedirect(record.into, this.#summary);
+    record.detail();
+    record.into.text(this.#detail);
+    record.body();
+    into.end();
+  }
+
+  done(): void {
+    const { entry } = this;
+    if (this.#place && !entry.isGone) {
+      entry.redirect(this.#summary, this.#place);
+      this.redirected(entry);
     }
     this.waiter.resolve();
   }

@@ -19,11 +19,13 @@ import {
   newMessage,
   OutcomesJob,
   outcomesOf,
+  RedirectJob,
 } from "./jobs.ts";
 import type { Entry, Queue } from "./queue.ts";
 import { type LogSpoolOptions, withDefaults } from "./options.ts";
 import { Reader, stateOf } from "./reader.ts";
 import { Recent } from "./recent.ts";
+import { redirectedOf } from "./redirect.ts";
 import { replay, type Replayed, setAside, UnknownVersion } from "./replay.ts";
 import { Reserve } from "./reserve.ts";
 import { Schedule } from "./schedule.ts";
@@ -36,6 +38,7 @@ import {
   type Queued,
   type QueuedEnvelope,
   type RecordedOutcome,
+  type Redirect,
   type Spool,
 } from "./spool.ts";
 import { SpoolFailed, Writer } from "./writer.ts";
@@ -47,6 +50,9 @@ export { UnknownVersion };
 export class SpoolLocked extends Error {
   override readonly name = "SpoolLocked";
 }
+
+/** Why a message is held of which nobody knows any more where an operator sent it. */
+const lostRedirect = "damaged: where it was redirected to can't be read, redirect it again";
 
 const idPattern = /^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$/;
 
@@ -71,6 +77,8 @@ export class LogSpool implements Spool {
   readonly #recent: Recent;
   /** Ids on their way into the queue. */
   readonly #arriving = new Set<string>();
+  /** The last redirect of each message, while it goes on. */
+  readonly #redirecting = new Map<string, Promise<void>>();
   readonly #background = new Set<Promise<unknown>>();
 
   private constructor(
@@ -112,6 +120,7 @@ export class LogSpool implements Spool {
       rate: options.rate,
       patience: options.patience,
       isFull: () => parts.reserve.isFull,
+      onLost: (entry) => this.#holdNow(entry, lostRedirect),
       onDamaged: (entry, error) => this.#inBackground(this.#damaged(entry, error)),
     });
   }
@@ -305,6 +314,36 @@ export class LogSpool implements Spool {
     await this.#changeById(id, { to: "removed" });
   }
 
+  /** One after the other: each begins with what the last one left. */
+  async redirect(id: string, redirects: readonly Redirect[]): Promise<void> {
+    const before = this.#redirecting.get(id);
+    const redirecting = (async () => {
+      await before?.catch(() => {}); // whoever asked for that one hears of it
+      await this.#redirect(id, redirects);
+    })();
+    this.#redirecting.set(id, redirecting);
+    try {
+      await redirecting;
+    } finally {
+      if (this.#redirecting.get(id) === redirecting) this.#redirecting.delete(id);
+    }
+  }
+
+  async #redirect(id: string, redirects: readonly Redirect[]): Promise<void> {
+    const queued = await this.get(id);
+    const entry = this.#queue.get(id);
+    if (!queued || !entry) return;
+    const { recipients, states } = redirectedOf(queued, redirects, this.#clock.now());
+    if (states.length === 0) return;
+    await new Promise<void>((resolve, reject) => {
+      const redirected = () => {
+        this.#schedule.cleared(id);
+        this.#schedule.reset(entry);
+      };
+      this.#writer.push(new RedirectJob(entry, recipients, states, redirected, { resolve, reject }));
+    });
+  }
+
   async #changeById(id: string, change: Change): Promise<void> {
     const entry = this.#queue.get(id);
     if (entry) await this.#change(entry, change);
@@ -339,8 +378,10 @@ export class LogSpool implements Spool {
       return { envelope: recent.envelope, states, held: entry.held, size: entry.size };
     }
     return await this.#whereItIs(id, async (entry) => {
-      const { held, size } = entry;
+      const { size } = entry;
       const message = await this.#reader.message(entry);
+      if (message.lost) this.#holdNow(entry, lostRedirect);
+      const { held } = entry;
       return { envelope: message.envelope, states: await this.#reader.states(entry, message), held, size };
     });
   }

@@ -4,10 +4,20 @@ import type { Content } from "../message/content.ts";
 import { memoryContent } from "../message/content.ts";
 import { concat } from "../message/render.ts";
 import { destinationsOf } from "./queue.ts";
-import type { Census, Due, Queued, QueuedEnvelope, RecipientState, RecordedOutcome, Spool } from "./spool.ts";
+import { redirectedOf } from "./redirect.ts";
+import type {
+  Census,
+  Due,
+  Queued,
+  QueuedEnvelope,
+  RecipientState,
+  RecordedOutcome,
+  Redirect,
+  Spool,
+} from "./spool.ts";
 
 interface Kept {
-  readonly envelope: QueuedEnvelope;
+  envelope: QueuedEnvelope;
   readonly content: Content;
   states: readonly RecipientState[];
   held: string | undefined;
@@ -71,6 +81,16 @@ export class MemorySpool implements Spool {
     kept.states = kept.states.map((state) =>
       state.state === "due" ? { ...state, due: Math.min(state.due, now) } : state
     );
+    this.#reschedule(kept);
+  }
+
+  async redirect(id: string, redirects: readonly Redirect[]): Promise<void> {
+    await undefined;
+    const kept = this.#messages.get(id);
+    if (!kept) return;
+    const { recipients, states } = redirectedOf(kept, redirects, this.#clock.now());
+    kept.envelope = { ...kept.envelope, recipients };
+    for (const { recipient, state } of states) kept.states = kept.states.with(recipient, state);
     this.#reschedule(kept);
   }
 

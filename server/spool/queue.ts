@@ -1,7 +1,7 @@
 /** The queue's index in memory: for each message where it is, when it is due, where it goes (DESIGN §8: at most 400 octets). */
 import type { Segment } from "./segment.ts";
 import type { Census, Due, QueuedRecipient } from "./spool.ts";
-import { type MessageSummary, type Standing, StateCode } from "./summary.ts";
+import { type MessageSummary, type RedirectSummary, type Standing, StateCode } from "./summary.ts";
 
 /** Numbers of one recipient in `Entry.marks`: code + 4 × attempts, due, and the record with the words: segment, offset. */
 export const stride = 4;
@@ -22,7 +22,7 @@ export class Entry {
   readonly received: number;
   /** How many. */
   readonly recipients: number;
-  readonly destinations: readonly string[];
+  destinations: readonly string[];
   /** The file of its content; `undefined` where that is in the record. */
   readonly file: string | undefined;
   /** Octets of the content. */
@@ -38,6 +38,8 @@ export class Entry {
   /** Absent while all recipients are new. Never changed, only replaced: who reads it later sees whether it is still so. */
   marks: readonly number[] | undefined;
   held: string | undefined;
+  /** The record of where its recipients go now, where that is not its own any more. */
+  redirected: Place | undefined = undefined;
   /** When it is due, as the queue has it. */
   at = Infinity;
   /** Where in the heap. */
@@ -95,6 +97,13 @@ export class Entry {
     this.marks = marks;
   }
 
+  /** Its recipients go where that record says, and those who went elsewhere begin anew. */
+  redirect({ outcomes, destinations }: RedirectSummary, place: Place): void {
+    this.mark(outcomes, place);
+    this.destinations = share(destinations);
+    this.redirected = place;
+  }
+
   /** Makes all that are to be tried due no later than `at`. */
   hurry(at: number): void {
     const marks = this.marks ? [...this.marks] : freshMarks(this);
@@ -108,6 +117,7 @@ export class Entry {
     this.head = head;
     this.segment = segment;
     this.offset = offset;
+    this.redirected = undefined;
     segment.settle(this);
     const { marks } = this;
     this.marks = marks?.map((value, i) =>
@@ -151,8 +161,12 @@ function marksOf(standings: readonly Standing[], { segment, offset }: Place): nu
 /** Equal texts become one: a million messages go to far fewer destinations. */
 const shared = new Map<string, readonly string[]>();
 
-/** The destinations of a message, each once; none where there are too many to hold in memory. */
+/**
+ * The destinations of a message, each once; none where there are too many to hold in memory, or an operator named the hosts: an
+ * address tells nothing of those.
+ */
 export function destinationsOf(recipients: readonly QueuedRecipient[]): readonly string[] {
+  if (recipients.some(({ hops }) => hops !== undefined)) return [];
   const first = recipients[0];
   if (recipients.length === 1 && first) return share([destinationOf(first)]);
   const all = new Set<string>();

@@ -5,9 +5,16 @@ import { readFile, readHead } from "./body.ts";
 import { checksum } from "./checksum.ts";
 import type { Disk } from "./disk.ts";
 import { decodeText } from "./encoder.ts";
-import type { MessageDetail } from "./jobs.ts";
+import type { MessageDetail, RedirectDetail } from "./jobs.ts";
 import type { Entry, Place } from "./queue.ts";
-import { headLength, type Nonce, readRecordHeader, type RecordHeader, recordHeaderSize } from "./record.ts";
+import {
+  headLength,
+  type Nonce,
+  readRecordHeader,
+  type RecordHeader,
+  recordHeaderSize,
+  RecordType,
+} from "./record.ts";
 import type { Segment } from "./segment.ts";
 import { Damaged, type RecipientState } from "./spool.ts";
 import { decodeAbout, decodeOutcomes, StateCode } from "./summary.ts";
@@ -25,6 +32,8 @@ interface Head {
 /** A message record as it was read. */
 export interface ReadMessage extends MessageDetail {
   readonly header: RecordHeader;
+  /** Where an operator sent it can't be read: the recipients are those of before. */
+  readonly lost?: "redirect";
 }
 
 export class Reader {
@@ -37,9 +46,17 @@ export class Reader {
 
   /** The record of a message, without its content. @throws {Damaged} and what the disk throws. */
   async message(entry: Entry): Promise<ReadMessage> {
-    const { segment, offset, head, id } = entry; // it may move meanwhile
+    const { segment, offset, head, id, redirected } = entry; // it may move meanwhile
     const { header, detail } = parse(await this.#read(segment.path, offset, head), segment.key, offset, id);
-    return { header, ...(detail as MessageDetail) };
+    const message = { header, ...(detail as MessageDetail) };
+    if (!redirected) return message;
+    try {
+      const { recipients } = (await this.#record(redirected)).detail as RedirectDetail;
+      return { ...message, envelope: { ...message.envelope, recipients } };
+    } catch (error) {
+      if (error instanceof Damaged) return { ...message, lost: "redirect" };
+      throw error;
+    }
   }
 
   /** How the recipients stand, with the words. Where those are damaged, the rest still counts. @throws what the disk throws. */
@@ -63,6 +80,16 @@ export class Reader {
   }
 
   async #outcomes(place: Place): Promise<Map<number, RecipientState>> {
+    const { header, summary, detail } = await this.#record(place);
+    const outcomes = decodeOutcomes(decodeAbout(summary).rest);
+    const states = header.type === RecordType.redirect
+      ? (detail as RedirectDetail).states
+      : detail as RecipientState[];
+    return new Map(outcomes.map(([recipient], i) => [recipient, states[i]!]));
+  }
+
+  /** A record that is no message's. */
+  async #record(place: Place): Promise<Head> {
     const segment = this.segmentOf(place.segment);
     if (!segment) throw new Deno.errors.NotFound(`The segment ${place.segment} has gone meanwhile.`);
     let bytes = await this.#read(segment.path, place.offset, firstGuess);
@@ -70,9 +97,7 @@ export class Reader {
     if (header && headLength(header) > bytes.length) {
       bytes = await this.#read(segment.path, place.offset, headLength(header));
     }
-    const { summary, detail } = parse(bytes, segment.key, place.offset, "");
-    const outcomes = decodeOutcomes(decodeAbout(summary).rest);
-    return new Map(outcomes.map(([recipient], i) => [recipient, (detail as RecipientState[])[i]!]));
+    return parse(bytes, segment.key, place.offset, "");
   }
 
   /** The content, all of it checked. @throws {Damaged} and what the disk throws. */

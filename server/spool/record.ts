@@ -41,6 +41,8 @@ export const RecordType = {
   void: 6,
   /** The summaries of a sealed segment. */
   index: 7,
+  /** An operator sent recipients elsewhere. */
+  redirect: 8,
 } as const;
 
 /** Flag of a record's header: a batch begins with it, so everything before it was synced when it was written. */

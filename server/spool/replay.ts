@@ -20,7 +20,7 @@ import {
 } from "./record.ts";
 import { type Damage, type FoundRecord, readIndex, scan } from "./scan.ts";
 import { Segment } from "./segment.ts";
-import { decodeAbout, decodeMessage, decodeOutcomes, decodeVoid } from "./summary.ts";
+import { decodeAbout, decodeMessage, decodeOutcomes, decodeRedirect, decodeVoid } from "./summary.ts";
 
 /** The spool was written by a newer program. Nothing was touched. */
 export class UnknownVersion extends Error {
@@ -231,6 +231,7 @@ class Replayer {
     if (type === RecordType.outcome) entry.mark(decodeOutcomes(rest), place);
     else if (type === RecordType.hold) entry.held = rest.short();
     else if (type === RecordType.release) release(entry, rest.f64());
+    else if (type === RecordType.redirect) entry.redirect(decodeRedirect(rest), place);
     if (type === RecordType.remove || entry.isFinished) this.queue.remove(entry);
   }
 

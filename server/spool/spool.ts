@@ -4,6 +4,7 @@
  */
 import type { Content } from "../message/content.ts";
 import type { Edits } from "../message/edits.ts";
+import type { Hop } from "../verdict.ts";
 
 /** An envelope with the overlay of its content's header: all that is kept besides the content. JSON can hold it. */
 export interface QueuedEnvelope {
@@ -22,7 +23,7 @@ export interface QueuedEnvelope {
   readonly edits: Edits;
   /** Raw lines above everything: `Received`. */
   readonly top: readonly string[];
-  /** Final recipients: one for each target of each RCPT, never two of one mailbox. */
+  /** Final recipients: one for each target of each RCPT, never two of one mailbox unless an operator redirected them there. */
   readonly recipients: readonly QueuedRecipient[];
   /** Who brought it, for `track` and reports. */
   readonly from?: { readonly ip: string; readonly helo?: string; readonly user?: string };
@@ -36,6 +37,8 @@ export interface QueuedRecipient {
   readonly original: string;
   /** The transport's name. */
   readonly via: string;
+  /** The hosts an operator sent it to; absent: as configuration, `route` hook and DNS have it. */
+  readonly hops?: readonly Hop[];
   /** RCPT's DSN parameters (RFC 3461 §4.1, §4.2), decoded. */
   readonly notify?: "NEVER" | readonly ("SUCCESS" | "FAILURE" | "DELAY")[];
   readonly orcpt?: { readonly type: string; readonly address: string };
@@ -97,6 +100,12 @@ export interface RecordedOutcome {
   readonly state: RecipientState;
 }
 
+/** Where a recipient's copy goes from now on. */
+export interface Redirect extends Pick<QueuedRecipient, "address" | "via" | "hops"> {
+  /** Index of `envelope.recipients`. */
+  readonly recipient: number;
+}
+
 /** The queue. Ids that are not in it: `undefined`, never an error. */
 export interface Spool {
   /**
@@ -114,10 +123,15 @@ export interface Spool {
    * @throws {Error} when the spool is closed before they could be recorded.
    */
   record(outcomes: readonly RecordedOutcome[]): Promise<void>;
-  /** Stops a message's attempts, and says why. @throws {Error} as the next two, when it could not be made durable. */
+  /** Stops a message's attempts, and says why. @throws {Error} as the next three, when it could not be made durable. */
   hold(id: string, reason: string): Promise<void>;
   /** Lets them go on: all of its open recipients are due now, held or not. */
   release(id: string): Promise<void>;
+  /**
+   * Sends recipients that are still to be tried elsewhere: due now, with no attempts so far. A held message stays held; who is
+   * delivered or failed stays so.
+   */
+  redirect(id: string, redirects: readonly Redirect[]): Promise<void>;
   /** Gives a message up without reports: an operator's delete. */
   remove(id: string): Promise<void>;
   /** The message and how it stands. */

@@ -118,6 +118,26 @@ export function decodeOutcomes(from: Decoder): OutcomeSummary {
   return Array.from({ length: from.u32() }, () => [from.u32(), decodeStanding(from)] as const);
 }
 
+/** Of a redirect: recipients that begin anew, with where the message goes now. */
+export interface RedirectSummary {
+  readonly outcomes: OutcomeSummary;
+  /** As in {@linkcode MessageSummary}. */
+  readonly destinations: readonly string[];
+}
+
+export function encodeRedirect(into: Encoder, { outcomes, destinations }: RedirectSummary): void {
+  encodeOutcomes(into, outcomes);
+  into.u8(destinations.length);
+  for (const destination of destinations) into.short(destination);
+}
+
+export function decodeRedirect(from: Decoder): RedirectSummary {
+  return {
+    outcomes: decodeOutcomes(from),
+    destinations: Array.from({ length: from.u8() }, () => from.short()),
+  };
+}
+
 /** What lies behind a place is void. */
 export interface VoidSummary {
   readonly number: number;

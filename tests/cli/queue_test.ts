@@ -10,7 +10,7 @@ import { LogSpool } from "../../server/spool/log.ts";
 import { MemorySpool } from "../../server/spool/memory.ts";
 import { FakeClock } from "../../server/testing/clock.ts";
 import { memoryLog } from "../../server/testing/log.ts";
-import { FakeDeliveries, fill, keep, minute, now } from "../control/kit.ts";
+import { FakeDeliveries, fakeWays, fill, keep, minute, now } from "../control/kit.ts";
 
 interface Said {
   readonly code: number;
@@ -38,7 +38,7 @@ async function withServer(test: (rig: Rig) => Promise<void>): Promise<void> {
   await Deno.mkdir(`${folder}/state`);
   const server = await ControlServer.open({
     state: `${folder}/state`,
-    queue: new LocalQueue(spool, clock, deliveries),
+    queue: new LocalQueue(spool, clock, deliveries, { ways: fakeWays }),
     clock: systemClock,
     log: memoryLog(),
   });
@@ -381,9 +381,11 @@ Deno.test("queue: misuse is exit code 2, with what to do", () =>
   withServer(async ({ run }) => {
     const mistakes: [QueueAction, Partial<QueueOptions>, RegExp][] = [
       ["list", { ids: ["A"] }, /takes no ids: `queue show` does/],
-      ["retry", {}, /needs the id of a message, or --all: `queue list` shows them/],
-      ["hold", {}, /needs the id of a message: /],
-      ["retry", { ids: ["A"], all: true }, /not both/],
+      ["retry", {}, /needs the id of a message, --where or --all: `queue list` shows them/],
+      ["hold", {}, /needs the id of a message, or --where: /],
+      ["retry", { ids: ["A"], all: true }, /takes ids, --where or --all, one of them/],
+      ["delete", { ids: ["A"], where: "state = held" }, /takes ids or --where, one of them/],
+      ["redirect", { ids: ["A"] }, /needs --to, --host or --transport: where to\?/],
       ["show", { ids: ["A", "B"], content: true }, /one id/],
       ["show", { ids: ["A"], content: true, json: true }, /not both/],
       ["list", { config: "/nowhere.yaml" }, /^\/nowhere\.yaml:1:1: /],
@@ -393,6 +395,184 @@ Deno.test("queue: misuse is exit code 2, with what to do", () =>
       equal(code, 2, sentence.source);
       match(err, sentence);
     }
+  }));
+
+// ── By expression ──────────────────────────────────────────────────────────────────────────────────
+
+Deno.test("queue --where: bulk operations say how many, and ask; --yes and a no", () =>
+  withServer(async ({ run, spool }) => {
+    await fill(spool);
+    const where = "recipient ~ carol or state = held";
+    const asked = await run("delete", { where }, { typed: "n\n" });
+    deepEqual(asked, {
+      code: 1,
+      out: "",
+      err: "Delete 2 recipients of 2 messages for good? Neither senders nor recipients are told. [y/N] " +
+        "Nothing was done.\n",
+    });
+    const silent = await run("delete", { where });
+    deepEqual([silent.code, silent.err], [
+      2,
+      "That is 2 recipients of 2 messages. Say --yes to delete them.\n",
+    ]);
+    equal(spool.size, 3);
+    equal(
+      (await run("hold", { where }, { typed: "n\n" })).err.split("[")[0],
+      "Hold 1 message, with all their recipients? ",
+    );
+    const hold = await run("hold", { where, yes: true, reason: "odd" });
+    equal(hold.out, "1 message is held.\n1 message is held already.\n");
+    equal(
+      (await run("retry", { where, yes: true })).out,
+      "0 messages are tried now.\n2 messages are held: `queue release` lets them go.\n",
+    );
+    equal(
+      (await run("release", { where }, { typed: "y\n" })).out,
+      "2 messages are released, and tried now.\n",
+    );
+    equal((await run("delete", { where, yes: true })).out, "1 recipient of 1 message is deleted.\n");
+    equal(
+      (await run("delete", { where: "size > 1GiB", json: true })).out,
+      '{"messages":0,"recipients":0,"partial":0,"held":0,"underWay":0}\n',
+    );
+    deepEqual((await spool.get(deferred!))?.states.map(({ state }) => state), ["due", "failed", "delivered"]);
+  }));
+
+Deno.test("queue --where: an expression that doesn't parse is exit code 2, and nothing is asked", () =>
+  withServer(async ({ run }) => {
+    for (const action of ["list", "summary", "delete", "export", "redirect"] as const) {
+      const { code, err } = await run(action, {
+        where: "domain = x.example and atempts > 3",
+        way: { to: "a@x.example" },
+      });
+      deepEqual([code, err], [
+        2,
+        '--where: "atempts" is nothing that can be asked about: did you mean attempts?\n' +
+        "  domain = x.example and atempts > 3\n" +
+        "                         ^\n",
+      ]);
+    }
+  }));
+
+Deno.test("queue list --where: its rows, and what to say where there are none", () =>
+  withServer(async ({ run, spool }) => {
+    await fill(spool);
+    const rows = (await run("list", { where: "attempts >= 2" })).out.trimEnd().split("\n");
+    deepEqual(rows.slice(1).map((row) => row.split(/ +/)[5]), ["bob@there.example", "carol@there.example"]);
+    equal((await run("list", { where: "size > 1GiB" })).out, "nothing in the queue is so\n");
+  }));
+
+Deno.test("queue redirect: by id and by expression, in words", () =>
+  withServer(async ({ run, spool, deliveries }) => {
+    await fill(spool);
+    deliveries.active.add(strange!);
+    const way = { to: "archive@here.example" };
+    deepEqual(await run("redirect", { ids: [strange!, "NOBODY"], way }), {
+      code: 1,
+      out:
+        `${strange} goes to archive@here.example, but an attempt was under way already: its outcome counts.\n`,
+      err: "NOBODY is not in the queue.\n",
+    });
+    const bulk = await run("redirect", {
+      where: "domain = there.example",
+      way: { host: { host: "mx.example", port: 26 } },
+    }, { typed: "y\n" });
+    deepEqual([bulk.err, bulk.out], [
+      "Send 1 message to mx.example:26 instead? [y/N] ",
+      "1 message is redirected to mx.example:26.\n",
+    ]);
+    deepEqual(await run("redirect", { ids: [deferred!], way: { to: "team@here.example" } }), {
+      code: 1,
+      out: "",
+      err: "team@here.example is several: a@x.example, b@x.example. Redirect to one of them.\n",
+    });
+    const shown = (await run("show", { ids: [deferred!] })).out;
+    match(shown, /by {10}smtp, through mx\.example:26/);
+  }));
+
+Deno.test("queue export: an mbox on standard output, files in a directory that are never overwritten", () =>
+  withServer(async ({ run, spool }) => {
+    await keep(spool, "A", {
+      age: 0,
+      sender: "",
+      to: ["a@x.example"],
+      text: "Subject: 1\r\n\r\nFrom here\r\n",
+    });
+    await keep(spool, "B", {
+      age: minute,
+      to: [{ address: "b@x.example", own: ["Delivered-To: b@x.example\r\n"] }],
+      text: "Subject: 2\r\n\r\n>From there",
+    });
+    const received = "Received: from client.example\n\tby mx.here.example\n";
+    const first = `From MAILER-DAEMON Sat Nov 21 22:00:00 2026\n${received}Subject: 1\n\n>From here\n\n`;
+    const second =
+      `From alice@here.example Sat Nov 21 21:59:00 2026\n${received}Delivered-To: b@x.example\n` +
+      "Subject: 2\n\n>>From there\n\n";
+    deepEqual(await run("export", { all: true }), {
+      code: 0,
+      out: first + second,
+      err: "2 messages exported.\n",
+    });
+    deepEqual(await run("export", { ids: ["B", "NOBODY"] }), {
+      code: 1,
+      out: second,
+      err: "NOBODY is not in the queue any more.\n1 message exported.\n",
+    });
+    equal((await run("export", { where: "sender = <>" })).out, first);
+    match((await run("export", { all: true }, { columns: 80 })).err, /say `> FILE`, or --directory/);
+
+    const directory = await Deno.makeTempDir({ prefix: "postrider-export-" });
+    try {
+      const into = `${directory}/new/er`;
+      equal((await run("export", { where: "recipient ~ b@", directory: into })).code, 0);
+      const text = await Deno.readTextFile(`${into}/B.eml`);
+      match(
+        text,
+        /^Received: .*\r\n\tby mx\.here\.example\r\nDelivered-To: b@x\.example\r\nSubject: 2\r\n\r\n>From there$/,
+      );
+      equal((await Deno.stat(`${into}/B.eml`)).mode! & 0o777, 0o600);
+      await Deno.writeTextFile(`${into}/B.eml`, "mine");
+      const again = await run("export", { all: true, directory: into });
+      deepEqual([again.code, again.err], [
+        1,
+        `${into}/B.eml is there already, and stays as it is.\n1 message exported to ${into}.\n`,
+      ]);
+      equal(await Deno.readTextFile(`${into}/B.eml`), "mine");
+      equal((await run("export", { ids: ["NOBODY"], directory: into })).code, 1);
+      deepEqual(Array.from(Deno.readDirSync(into), ({ name }) => name).sort(), ["A.eml", "B.eml"]);
+    } finally {
+      await Deno.remove(directory, { recursive: true });
+    }
+  }));
+
+Deno.test("queue summary: 80 columns, and as JSON", () =>
+  withServer(async ({ run, spool }) => {
+    equal((await run("summary")).out, "nothing waits\n");
+    await fill(spool);
+    const { out } = await run("summary", { top: 2 }, { columns: 80 });
+    equal(
+      out,
+      `\
+DESTINATION        T   5  10  20  40  80 160 320 640 1280 1280+
+TOTAL              4   1   .   .   .   .   .   2   .    .     1
+there.example      2   .   .   .   .   .   .   2   .    .     .
+far-away.example   1   .   .   .   .   .   .   .   .    .     1
+… and 1 more: --top 3 shows them
+
+DESTINATION      COUNT REASON
+there.example        2 451 4.7.1 Greylisted, please try again in five minutes
+far-away.example     1 held by an operator
+
+4 recipients of 3 messages: 2 ready, 0 being tried, 1 deferred, 1 held. Columns are minutes since it came.
+`,
+    );
+    const json = JSON.parse((await run("summary", { json: true, by: "sender" })).out);
+    deepEqual([json.by, json.messages, json.rows[0].name, json.total.ages.older], [
+      "sender",
+      3,
+      "here.example",
+      1,
+    ]);
   }));
 
 // ── A stopped server, the real command ─────────────────────────────────────────────────────────────
@@ -417,6 +597,20 @@ Deno.test("queue, stopped: works on the spool itself, and says when it takes eff
     equal((await run("delete", { ids: [held!], yes: true })).code, 0);
     const listed = JSON.parse((await run("list", { json: true })).out) as { id: string; state: string }[];
     deepEqual(listed.map(({ id, state }) => [id, state]), [[deferred, "ready"], [strange, "ready"]]);
+    const redirect = (way: QueueOptions["way"]) => run("redirect", { ids: [deferred!], way });
+    match(
+      (await redirect({ to: "a@x.example" })).err,
+      /only the plugins of a running server know: start it, or say/,
+    );
+    equal(
+      (await redirect({ to: "a@x.example", via: "smtp" })).out,
+      `${deferred} goes to a@x.example by smtp.\n`,
+    );
+    const [first] = JSON.parse((await run("list", { json: true, where: "domain = x.example" })).out);
+    deepEqual(first.recipients.map(({ address }: { address: string }) => address), [
+      "a@x.example",
+      "a@x.example",
+    ]);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
@@ -431,7 +625,10 @@ Deno.test("queue: the command line knows the group, and says what is missing", a
   };
   const missing = await call("show", "--config", "x.yaml");
   deepEqual([missing.code, /missing required argument 'id'/.test(missing.text)], [2, true]);
-  match((await call("--help")).text, /list .*\n.*show .*\n.*retry .*\n.*hold .*\n.*release .*\n.*delete /);
+  match(
+    (await call("--help")).text,
+    /list .*\n.*show .*\n.*summary .*\n.*retry .*\n.*hold .*\n.*release .*\n.*redirect .*\n.*delete .*\n.*export /,
+  );
   const retry = await call("retry", "--all", "--yes", "--config", "/nowhere.yaml");
   deepEqual([retry.code, /^\/nowhere\.yaml:1:1: /.test(retry.text)], [2, true]);
 });

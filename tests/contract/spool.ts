@@ -232,6 +232,64 @@ export function spoolContract(
     deepEqual((await spool.get("Q1"))?.states[1], deferred(now + 1_000, 2));
   });
 
+  test("redirected: due at once, elsewhere, as if never tried; who has it keeps it", async (spool, clock) => {
+    const [now, later] = [clock.now(), clock.now() + 60_000];
+    await spool.keep(envelopeOf("Q1", ["a@x", "b@x", "c@x"], now), contentOf("1"));
+    const noticed = { ...deferred(later, 7), noticed: true } as const;
+    await spool.record([{ id: "Q1", recipient: 0, state: delivered }, {
+      id: "Q1",
+      recipient: 1,
+      state: noticed,
+    }]);
+    await clock.advance(1_000);
+    const hops = [{ host: "mx.example.net", port: 2525 }] as const;
+    await spool.redirect("Q1", [
+      { recipient: 0, address: "z@y", via: "smtp" },
+      { recipient: 1, address: "d@Y", via: "maildir" },
+      { recipient: 2, address: "c@x", via: "smtp", hops },
+      { recipient: 3, address: "nobody@y", via: "smtp" },
+    ]);
+    const anew = { state: "due", due: now + 1_000, attempts: 0, reply: "" };
+    const queued = await spool.get("Q1");
+    deepEqual(queued?.states, [delivered, { ...anew, noticed: true }, anew]);
+    deepEqual(queued?.envelope.recipients, [
+      { address: "a@x", original: "a@x", via: "smtp" },
+      { address: "d@Y", original: "b@x", via: "maildir" },
+      { address: "c@x", original: "c@x", via: "smtp", hops },
+    ]);
+    deepEqual(spool.due(clock.now(), 9), [{ id: "Q1", at: now + 1_000, destinations: [] }]);
+    await spool.redirect("Q1", [{ recipient: 2, address: "c@x", via: "smtp" }]); // and back
+    const [due] = spool.due(clock.now(), 9);
+    deepEqual(due?.destinations, ["smtp x", "maildir y"]);
+    deepEqual((await spool.get("Q1"))?.envelope.recipients[2], {
+      address: "c@x",
+      original: "c@x",
+      via: "smtp",
+    });
+    await spool.record([{ id: "Q1", recipient: 1, state: deferred(later, 1) }]);
+    deepEqual((await spool.get("Q1"))?.states[1], deferred(later, 1));
+  });
+
+  test(
+    "redirected: a held one stays held, what is not there is nothing, many at once are one after the other",
+    async (spool, clock) => {
+      await spool.redirect("none", [{ recipient: 0, address: "z@y", via: "smtp" }]);
+      await spool.keep(envelopeOf("Q1", ["a@x", "b@x"], clock.now()), contentOf("1"));
+      await spool.hold("Q1", "why");
+      await Promise.all(
+        [0, 1, 0].map((recipient, i) =>
+          spool.redirect("Q1", [{ recipient, address: `${i}@y`, via: "smtp" }])
+        ),
+      );
+      const queued = await spool.get("Q1");
+      deepEqual([queued?.held, queued?.envelope.recipients.map(({ address }) => address), spool.nextDue], [
+        "why",
+        ["2@y", "1@y"],
+        Infinity,
+      ]);
+    },
+  );
+
   test("removed: gone", async (spool) => {
     for (const id of ["Q1", "Q2"]) await spool.keep(envelopeOf(id), contentOf("1"));
     await spool.hold("Q1", "why");

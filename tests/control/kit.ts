@@ -1,4 +1,5 @@
 /** A queue with messages in every state, for tests of what people do with it. */
+import type { Ways, Whereabouts } from "../../server/control/redirect.ts";
 import type { Deliveries } from "../../server/control/operations.ts";
 import { memoryContent } from "../../server/message/content.ts";
 import { noEdits } from "../../server/message/edits.ts";
@@ -77,4 +78,24 @@ export class FakeDeliveries implements Deliveries {
   rouse(): void {
     this.roused++;
   }
+
+  /** Ids that were said to have changed. */
+  readonly changes: string[] = [];
+  changed(id: string): void {
+    this.changes.push(id);
+  }
 }
+
+/** Knows what is ours. */
+export const fakeWays: Ways = {
+  transports: ["smtp", "maildir"],
+  whereabouts(address: string): Promise<Whereabouts> {
+    if (address.startsWith("team@")) {
+      return Promise.resolve({ kind: "several", addresses: ["a@x.example", "b@x.example"] });
+    }
+    if (address.startsWith("nobody@")) return Promise.resolve({ kind: "nobody", why: "No such mailbox" });
+    if (address.startsWith("busy@")) return Promise.resolve({ kind: "unsure", why: "a plugin has failed" });
+    const isOurs = address.endsWith("@here.example");
+    return Promise.resolve({ kind: "mailbox", address, via: isOurs ? "maildir" : "smtp" });
+  },
+};

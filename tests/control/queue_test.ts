@@ -11,7 +11,7 @@ import { LogSpool } from "../../server/spool/log.ts";
 import { MemorySpool } from "../../server/spool/memory.ts";
 import { FakeClock } from "../../server/testing/clock.ts";
 import { memoryLog } from "../../server/testing/log.ts";
-import { FakeDeliveries, fill, keep, minute, now } from "./kit.ts";
+import { FakeDeliveries, fakeWays, fill, keep, minute, now } from "./kit.ts";
 
 interface Rig {
   readonly queue: QueueControl;
@@ -31,7 +31,7 @@ function both(name: string, test: (rig: Rig) => Promise<void>): void {
     const spool = new MemorySpool(clock);
     await fill(spool);
     const deliveries = new FakeDeliveries();
-    return { spool, deliveries, queue: new LocalQueue(spool, clock, deliveries) };
+    return { spool, deliveries, queue: new LocalQueue(spool, clock, deliveries, { ways: fakeWays }) };
   };
   Deno.test(`queue, local: ${name}`, async () => await test(await make()));
   Deno.test(`queue, over the socket: ${name}`, async () => {

@@ -217,6 +217,36 @@ Deno.test("log: Q02 a message whose envelope is damaged is set aside with a line
   ok(disk.paths.includes(`${folder}/corrupt/Q2`));
 });
 
+for (const how of ["read", "rewritten"]) {
+  Deno.test(`log: Q02 where a message was redirected to is damaged: it is held when it is ${how}, and not sent where it was to go before`, async () => {
+    const disk = await three("sealed");
+    {
+      await using spool = await open({ disk });
+      await spool.redirect("Q2", [{ recipient: 1, address: "new@example.com", via: "smtp" }]);
+    }
+    disk.tamper(segments(disk)[1]!, (bytes) => {
+      bytes[new TextDecoder("latin1").decode(bytes).indexOf("new@example.com")]! ^= 1;
+      return bytes;
+    });
+    const clock = new FakeClock();
+    const spool = await open({ disk, clock, ...(how === "rewritten" && { patience: 0, rate: Infinity }) });
+    if (how === "rewritten") {
+      for (const id of ["Q1", "Q3"]) {
+        await spool.record([0, 1].map((recipient) => ({ id, recipient, state: delivered })));
+      }
+      while (!segments(disk).some((path) => path.endsWith(".cold"))) await clock.advance(1_000);
+    } else await spool.get("Q2"); // as an attempt would
+    deepEqual(spool.due(Infinity, 10).filter(({ id }) => id === "Q2"), []);
+    match((await spool.get("Q2"))?.held ?? "", /^damaged: where it was redirected to/);
+    await spool.redirect("Q2", [{ recipient: 1, address: "newer@example.com", via: "smtp" }]);
+    await spool.release("Q2");
+    await spool.close();
+    await using again = await open({ disk });
+    const queued = await again.get("Q2");
+    deepEqual([queued?.held, queued?.envelope.recipients[1]?.address], [undefined, "newer@example.com"]);
+  });
+}
+
 Deno.test("log: a body file that is missing or damaged holds its message", async () => {
   const disk = new SimDisk(new Random(1));
   const spool = await open({ disk });

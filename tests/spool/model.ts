@@ -1,7 +1,13 @@
 /** What a spool was told and what it answered, and so what may and what must be in it. */
 import { deepStrictEqual as deepEqual, fail, ok, strictEqual as equal } from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import type { Queued, QueuedEnvelope, RecipientState, Spool } from "../../server/spool/spool.ts";
+import type {
+  Queued,
+  QueuedEnvelope,
+  QueuedRecipient,
+  RecipientState,
+  Spool,
+} from "../../server/spool/spool.ts";
 import { octetsOf } from "../contract/spool.ts";
 
 /** `asked`: no answer yet, or none that anybody heard: it may be so or not. */
@@ -38,16 +44,24 @@ class Known<T> {
   }
 }
 
+/** How a recipient stands, and where its copy goes: a redirect changes both or neither. */
+export type Stand = RecipientState & { readonly way: string };
+
+/** Where a recipient's copy goes, as text. */
+export function wayOf({ address, via, hops }: Pick<QueuedRecipient, "address" | "via" | "hops">): string {
+  return JSON.stringify([address, via, hops]);
+}
+
 /** A message as somebody outside knows it. */
 export class ModelMessage {
   kept: Answer = "asked";
   readonly removed = new Known(false);
   readonly held = new Known<string | undefined>(undefined);
-  readonly states: Known<RecipientState>[];
+  readonly states: Known<Stand>[];
 
   constructor(readonly envelope: QueuedEnvelope, readonly octets: Uint8Array) {
-    this.states = envelope.recipients.map(() =>
-      new Known<RecipientState>({ state: "due", due: 0, attempts: 0, reply: "" })
+    this.states = envelope.recipients.map((recipient) =>
+      new Known<Stand>({ state: "due", due: 0, attempts: 0, reply: "", way: wayOf(recipient) })
     );
   }
 
@@ -122,11 +136,15 @@ async function checkMessage(
   spool: Spool,
   message: ModelMessage,
   queued: Queued,
-  possible: readonly (readonly RecipientState[])[],
+  possible: readonly (readonly Stand[])[],
 ): Promise<void> {
   const { id } = message;
-  deepEqual(queued.envelope, message.envelope);
-  for (const [i, state] of queued.states.entries()) {
+  const asGiven = queued.envelope.recipients.map(({ hops: _, ...recipient }, i) => {
+    const { address, via } = message.envelope.recipients[i]!;
+    return { ...recipient, address, via };
+  });
+  deepEqual({ ...queued.envelope, recipients: asGiven }, message.envelope);
+  for (const [i, state] of standsOf(queued).entries()) {
     if (possible[i]!.some((other) => textOf(other) === textOf(state))) continue;
     fail(`${id}, recipient ${i}: ${textOf(state)} instead of ${possible[i]!.map(textOf).join(" or ")}`);
   }
@@ -136,8 +154,13 @@ async function checkMessage(
   } else equal(message.mustBe, false, `${id} has no content`);
 }
 
-function settle(message: ModelMessage, { states, held }: Queued): void {
-  for (const [i, state] of states.entries()) message.states[i]!.settle(state);
+function standsOf({ envelope, states }: Queued): Stand[] {
+  return states.map((state, i) => ({ ...state, way: wayOf(envelope.recipients[i]!) }));
+}
+
+function settle(message: ModelMessage, queued: Queued): void {
+  const { held } = queued;
+  for (const [i, state] of standsOf(queued).entries()) message.states[i]!.settle(state);
   ok(message.held.values.includes(held), `${message.id} is held: ${held}`);
   message.held.settle(held);
   message.removed.settle(false);
@@ -145,6 +168,7 @@ function settle(message: ModelMessage, { states, held }: Queued): void {
 }
 
 /** Without the time, which a release changes. */
-function textOf(state: RecipientState): string {
-  return state.state === "due" ? `due ${state.attempts} ${state.reply}` : `${state.state} ${state.reply}`;
+function textOf(state: Stand): string {
+  const stands = state.state === "due" ? `due ${state.attempts}` : state.state;
+  return `${stands} ${state.reply} ${state.way}`;
 }

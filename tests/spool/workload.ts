@@ -1,11 +1,11 @@
 /** What a server does with a spool, at random: many things at once, and recipients of one message finish days apart. */
 import { memoryContent } from "../../server/message/content.ts";
 import { LogSpool, type LogSpoolOptions } from "../../server/spool/log.ts";
-import type { RecipientState } from "../../server/spool/spool.ts";
+import type { QueuedRecipient } from "../../server/spool/spool.ts";
 import { FakeClock } from "../../server/testing/clock.ts";
 import { memoryLog } from "../../server/testing/log.ts";
 import { envelopeOf } from "../contract/spool.ts";
-import { Model, ModelMessage } from "./model.ts";
+import { Model, ModelMessage, type Stand, wayOf } from "./model.ts";
 import type { Random } from "./random.ts";
 import type { SimDisk } from "./sim_disk.ts";
 
@@ -98,9 +98,10 @@ export class Workload {
     const choice = random.next();
     if (living.length < 3 || (choice < 0.35 && living.length < 30)) return this.#keep();
     const message = random.chance(0.5) ? living[living.length - 1]! : random.pick(living);
-    if (choice < 0.85) this.#record(message);
-    else if (choice < 0.9) this.#hold(message);
-    else if (choice < 0.95) this.#release(message);
+    if (choice < 0.8) this.#record(message);
+    else if (choice < 0.84) this.#hold(message);
+    else if (choice < 0.88) this.#release(message);
+    else if (choice < 0.95) this.#redirect(message);
     else if (choice < 0.97) this.#remove(message);
     else this.#begin(`look ${message.id}`, this.#look(message));
   }
@@ -156,7 +157,9 @@ export class Workload {
     if (random.chance(0.5)) spool.attempting([message.id]);
     this.#begin(
       `record ${JSON.stringify(outcomes)}`,
-      spool.record(outcomes).then(() => {
+      spool.record(
+        outcomes.map(({ id, recipient, state: { way: _, ...state } }) => ({ id, recipient, state })),
+      ).then(() => {
         if (this.#isOver(spool)) return;
         for (const { recipient, state } of outcomes) message.states[recipient]!.settle(state);
       }, (error) => {
@@ -165,17 +168,19 @@ export class Workload {
     );
   }
 
-  #outcome(message: ModelMessage, recipient: number): RecipientState {
+  #outcome(message: ModelMessage, recipient: number): Stand {
     const before = message.states[recipient]!.values[0]!;
+    const { way } = before;
     const attempts = before.state === "due" ? before.attempts + 1 : 1;
     const kind = this.random.next();
-    if (kind < 0.4) return { state: "delivered", reply: `250 ${attempts}` };
-    if (kind < 0.5) return { state: "failed", reply: `550 ${attempts}` };
+    if (kind < 0.4) return { state: "delivered", reply: `250 ${attempts}`, way };
+    if (kind < 0.5) return { state: "failed", reply: `550 ${attempts}`, way };
     return {
       state: "due",
       due: this.clock.now() + this.random.below(5 * day),
       attempts,
       reply: `451 ${attempts}`,
+      way,
     };
   }
 
@@ -186,6 +191,29 @@ export class Workload {
 
   #release(message: ModelMessage): void {
     this.#change(`release ${message.id}`, message.held, undefined, this.spool.release(message.id));
+  }
+
+  #redirect(message: ModelMessage): void {
+    const { random, spool } = this;
+    const redirects = message.states.flatMap((state, recipient) => {
+      if (state.values[0]!.state !== "due" || random.chance(0.3)) return [];
+      const to: Pick<QueuedRecipient, "address" | "via" | "hops"> = random.chance(0.5)
+        ? { address: `to${this.#next++}@example.com`, via: "maildir" }
+        : { address: `to${this.#next++}@example.net`, via: "smtp", hops: [{ host: "mx.example.net" }] };
+      return [{ recipient, ...to }];
+    });
+    if (redirects.length === 0) return;
+    const states = redirects.map((to): [number, Stand] => [
+      to.recipient,
+      { state: "due", due: 0, attempts: 0, reply: "", way: wayOf(to) },
+    ]);
+    const known = {
+      ask: () => states.forEach(([i, state]) => message.states[i]!.ask(state)),
+      settle: () => states.forEach(([i, state]) => message.states[i]!.settle(state)),
+      deny: () => states.forEach(([i, state]) => message.states[i]!.deny(state)),
+    };
+    const what = `redirect ${message.id} ${JSON.stringify(redirects)}`;
+    this.#change(what, known, undefined, spool.redirect(message.id, redirects));
   }
 
   #remove(message: ModelMessage): void {
