@@ -53,7 +53,7 @@ export async function redirect(
     const text = one.outcome === "done"
       ? `${visible(one.id)} goes to ${wayText(way)}${
         one.underWay ? ", but an attempt was under way already: its outcome counts" : ""
-      }.\n`
+      }${one.stays ? `, and is still held: \`queue release ${visible(one.id)}\` lets it go` : ""}.\n`
       : one.outcome === "held"
       ? `${visible(one.id)} can't be read, nothing was done.\n`
       : `${actedText("retry", one, queue.server)}\n`;
@@ -127,7 +127,9 @@ function changedText(
   if (held > 0) {
     const verb = held === 1 ? "is" : "are";
     lines.push(
-      what.action === "retry"
+      what.action === "redirect"
+        ? `${countOf(held)} ${verb} still held: \`queue release\` lets them go.`
+        : what.action === "retry"
         ? `${countOf(held)} ${verb} held: \`queue release\` lets them go.`
         : `${countOf(held)} ${verb} held already.`,
     );

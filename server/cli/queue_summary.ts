@@ -32,7 +32,8 @@ export function summaryText(
     "",
     `${total.recipients} ${total.recipients === 1 ? "recipient" : "recipients"} of ${countOf(messages)}: ` +
     `${total.states.ready} ready, ${total.states.active} being tried, ${total.states.deferred} deferred, ` +
-    `${total.states.held} held. Columns are minutes since it came.`,
+    `${total.states.held} held.`,
+    "Columns are minutes since it came; T is all.",
   ];
   return `${lines.join("\n")}\n`;
 }

@@ -82,6 +82,8 @@ export interface Acted {
   readonly outcome: "done" | "held" | "unknown";
   /** An attempt of it goes on meanwhile, whose outcome counts. */
   readonly underWay: boolean;
+  /** It was redirected, and stays held. */
+  readonly stays?: "held";
 }
 
 /** A destination that isn't tried for a while. */
@@ -263,7 +265,7 @@ export class LocalQueue implements QueueControl {
       if (found === "unknown") return "unknown";
       if (found === "unreadable") return "held";
       await this.#spool.redirect(id, redirectsOf(found, found.states.map((_, i) => i), to));
-      return "done";
+      return found.held === undefined ? "done" : "done, held";
     }, "hurried");
   }
 
@@ -299,14 +301,16 @@ export class LocalQueue implements QueueControl {
   /** All together, so that they share the spool's writes. */
   async #all(
     ids: readonly string[],
-    one: (id: string) => Promise<Acted["outcome"]>,
+    one: (id: string) => Promise<Acted["outcome"] | "done, held">,
     pace: "hurried" | "as before",
   ): Promise<readonly Acted[]> {
     const acted = await Promise.all(ids.map(async (id): Promise<Acted> => {
       const underWay = this.#deliveries?.isActive(id) ?? false;
-      const outcome = await one(id);
+      const said = await one(id);
+      const stays = said === "done, held";
+      const outcome = stays ? "done" : said;
       if (outcome === "done") this.#deliveries?.changed(id);
-      return { id, outcome, underWay: outcome !== "unknown" && underWay };
+      return { id, outcome, underWay: outcome !== "unknown" && underWay, ...(stays && { stays: "held" }) };
     }));
     if (pace === "hurried" && acted.some(({ outcome }) => outcome === "done")) this.#deliveries?.rouse();
     return acted;

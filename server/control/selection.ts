@@ -76,7 +76,7 @@ export interface Changed {
   readonly recipients: number;
   /** Of the messages, those of which others wait, too. */
   readonly partial: number;
-  /** Messages with which nothing was done because they are held: `retry` and `hold`. */
+  /** Messages that are held: `retry` and `hold` did nothing with them, `redirect` did, and they stay held. */
   readonly held: number;
   /** Messages of which an attempt goes on meanwhile, whose outcome counts. */
   readonly underWay: number;
@@ -111,6 +111,7 @@ export async function change(
       continue;
     }
     sum.messages++;
+    if (held !== undefined && what.action === "redirect") sum.held++;
     sum.recipients += waiters.length;
     if (!isWhole) sum.partial++;
     if (selecting.moment.isActive(id)) sum.underWay++;

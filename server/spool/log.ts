@@ -54,6 +54,9 @@ export class SpoolLocked extends Error {
 /** Why a message is held of which nobody knows any more where an operator sent it. */
 const lostRedirect = "damaged: where it was redirected to can't be read, redirect it again";
 
+/** Messages that are read together for a list: one by one the disk would wait most of the time. */
+const listedAtOnce = 32;
+
 const idPattern = /^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$/;
 
 /** The queue on disk. */
@@ -425,11 +428,14 @@ export class LogSpool implements Spool {
   }
 
   async *list(): AsyncGenerator<Queued> {
-    for (const entry of [...this.#queue.entries()]) {
-      const queued = await this.get(entry.id).catch((error) => {
-        this.#log.error("spool: message can't be listed", { id: entry.id, error: `${error}` });
+    const entries = [...this.#queue.entries()];
+    for (let at = 0; at < entries.length; at += listedAtOnce) {
+      const some = entries.slice(at, at + listedAtOnce).map(async ({ id }) => {
+        return await this.get(id).catch((error) => {
+          this.#log.error("spool: message can't be listed", { id, error: `${error}` });
+        });
       });
-      if (queued) yield queued;
+      for (const queued of await Promise.all(some)) if (queued) yield queued;
     }
   }
 

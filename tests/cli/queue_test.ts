@@ -563,7 +563,8 @@ DESTINATION      COUNT REASON
 there.example        2 451 4.7.1 Greylisted, please try again in five minutes
 far-away.example     1 held by an operator
 
-4 recipients of 3 messages: 2 ready, 0 being tried, 1 deferred, 1 held. Columns are minutes since it came.
+4 recipients of 3 messages: 2 ready, 0 being tried, 1 deferred, 1 held.
+Columns are minutes since it came; T is all.
 `,
     );
     const json = JSON.parse((await run("summary", { json: true, by: "sender" })).out);

@@ -141,7 +141,7 @@ both(
   "redirect by id: to an address as the plugins know it, a held one stays held",
   async ({ queue, spool, deliveries }) => {
     deepEqual(await queue.redirect({ to: "archive@here.example" }, [held!, "NOBODY"]), [
-      { id: held, outcome: "done", underWay: false },
+      { id: held, outcome: "done", underWay: false, stays: "held" },
       { id: "NOBODY", outcome: "unknown", underWay: false },
     ]);
     const queued = await spool.get(held!);
