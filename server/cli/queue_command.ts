@@ -4,7 +4,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { systemClock } from "../clock.ts";
 import type { Way } from "../control/operations.ts";
 import { parseDomain } from "../smtp/address.ts";
-import type { Hop } from "../verdict.ts";
+import type { HostHop } from "../verdict.ts";
 import type { Cli, ExitCode } from "./io.ts";
 import { type QueueAction, queueCommand, type QueueIo, type QueueOptions } from "./queue.ts";
 
@@ -23,9 +23,9 @@ const descriptions: Record<QueueAction, string> = {
 /** What commander makes of the options; those of other commands are absent. */
 interface Given extends Omit<QueueOptions, "ids" | "way"> {
   readonly to?: string;
-  readonly host?: Hop;
+  readonly host?: HostHop;
   readonly transport?: string;
-  readonly tls?: Hop["tls"];
+  readonly tls?: HostHop["tls"];
 }
 
 /** Adds `list`, `show`, `summary`, `retry`, `hold`, `release`, `redirect`, `delete` and `export` to the group. */
@@ -76,7 +76,12 @@ function addOwnOptions(command: Command, action: QueueAction): void {
           new Option("--host <host[:port]>", "through this host").argParser(readHost).conflicts("transport"),
         )
         .addOption(
-          new Option("--tls <policy>", "of --host").choices(["opportunistic", "required", "none"]),
+          new Option("--tls <policy>", "of --host").choices([
+            "opportunistic",
+            "required",
+            "none",
+            "implicit",
+          ]),
         )
         .option("--transport <name>", "by this transport; smtp alone: as configuration and DNS have it");
       break;
@@ -96,7 +101,7 @@ function addOwnOptions(command: Command, action: QueueAction): void {
 }
 
 /** `mx.example.net`, `mx.example.net:2525`, `192.0.2.1`, `[2001:db8::1]:25`. */
-function readHost(text: string): Hop {
+function readHost(text: string): HostHop {
   const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::([0-9]{1,5}))?$/.exec(text) ?? [];
   const port = digits === undefined ? undefined : Number(digits);
   const host = bracketed ?? plain ?? text; // an IPv6 address may stand alone

@@ -3,7 +3,7 @@
  * this was all or what went wrong. A connection is for one request.
  */
 import { z } from "zod";
-import type { Hop } from "../verdict.ts";
+import type { HostHop } from "../verdict.ts";
 import type { BulkChange, QueueControl } from "./operations.ts";
 import type { Summary, SummaryRow } from "./summary.ts";
 import { longestWhere } from "./where.ts";
@@ -14,8 +14,8 @@ const where = z.string().max(longestWhere);
 const hop = z.strictObject({
   host: z.string().min(1).max(255),
   port: z.int().min(1).max(65_535).optional(),
-  tls: z.enum(["opportunistic", "required", "none"]).optional(),
-}) as z.ZodType<Hop>;
+  tls: z.enum(["opportunistic", "required", "none", "implicit"]).optional(),
+}) as z.ZodType<HostHop>;
 const way = z.strictObject({
   to: z.string().max(1000).optional(),
   via: z.string().max(200).optional(),

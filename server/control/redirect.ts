@@ -1,7 +1,7 @@
 /** Where an operator sends mail instead: what the command says, and what it means to the queue. */
 import type { QueuedRecipient } from "../spool/spool.ts";
 import { parseAddress } from "../smtp/address.ts";
-import type { Hop } from "../verdict.ts";
+import type { HostHop } from "../verdict.ts";
 import type { Elsewhere } from "./selection.ts";
 import { domainOf } from "./standing.ts";
 
@@ -12,7 +12,7 @@ export interface Way {
   /** Another transport, by name; `smtp` alone: as configuration and DNS have it. */
   readonly via?: string | undefined;
   /** Another host, by SMTP. */
-  readonly host?: Hop | undefined;
+  readonly host?: HostHop | undefined;
 }
 
 /** Where an address goes. */
@@ -82,6 +82,6 @@ export function nextHopOf({ address, via, hops }: QueuedRecipient): string {
 }
 
 /** `mx.example.net:25`. */
-export function hopText({ host, port = 25 }: Hop): string {
+export function hopText({ host, port = 25 }: HostHop): string {
   return `${host.includes(":") ? `[${host}]` : host.toLowerCase()}:${port}`;
 }

@@ -1,6 +1,6 @@
 /** Parts of the queue chosen by an expression: listed, counted, changed (DESIGN §6). One message is in memory at a time. */
 import { Damaged, type Queued, type QueuedRecipient, type Redirect, type Spool } from "../spool/spool.ts";
-import type { Hop } from "../verdict.ts";
+import type { HostHop } from "../verdict.ts";
 import { type Moment, type Waiter, waitersOf } from "./standing.ts";
 import { type Condition, matches } from "./where.ts";
 
@@ -61,7 +61,7 @@ export interface Elsewhere {
   readonly address?: string;
   readonly via?: string;
   /** Absent: none any more. */
-  readonly hops?: readonly Hop[];
+  readonly hops?: readonly HostHop[];
 }
 
 /** What is done with those that were chosen. */

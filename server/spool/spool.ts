@@ -4,7 +4,7 @@
  */
 import type { Content } from "../message/content.ts";
 import type { Edits } from "../message/edits.ts";
-import type { Hop } from "../verdict.ts";
+import type { HostHop } from "../verdict.ts";
 
 /** An envelope with the overlay of its content's header: all that is kept besides the content. JSON can hold it. */
 export interface QueuedEnvelope {
@@ -38,7 +38,7 @@ export interface QueuedRecipient {
   /** The transport's name. */
   readonly via: string;
   /** The hosts an operator sent it to; absent: as configuration, `route` hook and DNS have it. */
-  readonly hops?: readonly Hop[];
+  readonly hops?: readonly HostHop[];
   /** RCPT's DSN parameters (RFC 3461 §4.1, §4.2), decoded. */
   readonly notify?: "NEVER" | readonly ("SUCCESS" | "FAILURE" | "DELAY")[];
   readonly orcpt?: { readonly type: string; readonly address: string };

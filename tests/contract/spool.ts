@@ -257,7 +257,7 @@ export function spoolContract(
       { address: "d@Y", original: "b@x", via: "maildir" },
       { address: "c@x", original: "c@x", via: "smtp", hops },
     ]);
-    deepEqual(spool.due(clock.now(), 9), [{ id: "Q1", at: now + 1_000, destinations: [] }]);
+    deepEqual(spool.due(clock.now(), 9), [{ id: "Q1", at: now + 1_000, received: now, destinations: [] }]);
     await spool.redirect("Q1", [{ recipient: 2, address: "c@x", via: "smtp" }]); // and back
     const [due] = spool.due(clock.now(), 9);
     deepEqual(due?.destinations, ["smtp x", "maildir y"]);
