@@ -92,7 +92,7 @@ export class Outgoing {
   /** Begins: takes what is due, and says whether DANE can be used. */
   start(): void {
     this.runner.start();
-    void this.#tls.probe();
+    this.#tls.start();
   }
 
   /** Where mail goes, for the queue's people. */

@@ -78,8 +78,14 @@ export class OutgoingTls {
     this.#config = config;
   }
 
-  /** Says whether DANE can be used: loudly, where the operator counts on it. Never rejects. */
-  async probe(): Promise<void> {
+  /** Begins to send reports, and says whether DANE can be used. */
+  start(): void {
+    this.reports.start();
+    void this.#probe();
+  }
+
+  /** Loudly, where the operator counts on it. Never rejects. */
+  async #probe(): Promise<void> {
     const { outbound, dns } = this.#config;
     const { log, dns: { query } } = this.#edges;
     if (outbound.dane === false) return;

@@ -1,6 +1,10 @@
 /** DANE and MTA-STS as they are out there: unbound over a signed zone, Postfix, a web server with policies. */
 import { deepStrictEqual as deepEqual, match, strictEqual as equal } from "node:assert/strict";
 import { createHash, X509Certificate } from "node:crypto";
+import { gunzipSync } from "node:zlib";
+import { TlsReports } from "../../server/delivery/tls_reports/reports.ts";
+import { openStore } from "../../server/store.ts";
+import { FakeClock, fakeDns, memoryLog } from "../../server/testing/mod.ts";
 import { type Asked, startHttps } from "../delivery/mta_sts/https_server.ts";
 import { makeAuthority, makeCertificate } from "./certificate.ts";
 import { type Folder, makeFolder } from "./folder.ts";
@@ -215,3 +219,91 @@ Deno.test("DANE is wanted, and the DNS server validates nothing: said loudly at 
   match(why, /does not say that remote\.test, which is signed, was validated/);
   equal((await warned(undefined, dns.plain))[0], "info");
 });
+
+Deno.test("RFC 8460 a report goes by mail, signed like all mail and in spite of policies, and by HTTPS", async () => {
+  await using undo = new AsyncDisposableStack();
+  const folder = undo.use(await makeFolder());
+  const { authority, smtp } = await certificates(folder);
+  const ports = drawPorts();
+  const [cert, ca] = [await Deno.readTextFile(smtp.right.cert), await Deno.readTextFile(authority.cert)];
+  const posted = Promise.withResolvers<Asked>();
+  const https = undo.use(
+    await startHttps(await authority.certify("reports.remote.test"), (asked) => {
+      posted.resolve(asked);
+      return new Response(null, { status: 201 });
+    }),
+  );
+  // Its mail goes to a host whose TLSA record doesn't fit.
+  const rua = `mailto:dane-wrong@dane-wrong.remote.test,https://reports.remote.test:${https.port}/tlsrpt`;
+  const asking = `reports A 127.0.0.1\n_smtp._tls.dane-key TXT "v=TLSRPTv1; rua=${rua}"\n`;
+  const dns = undo.use(
+    await startSignedDns(
+      folder,
+      { name: "remote.test", records: zone(ports.right, cert, ca) + asking },
+      { name: "not-signed.remote.test", records: notSigned(ports.right) },
+      forge,
+    ),
+  );
+  const postfix = undo.use(
+    await startPostfix({ folder, ports, certificates: smtp, boxes: ["dane-wrong"], ours: 9 }),
+  );
+  await gatherTwoDaysAgo(folder, "dane-key.remote.test");
+  await folder.write(
+    "sign.ts",
+    `export default ({ definePlugin }) => definePlugin({
+      name: "sign",
+      setup(on) {
+        on("data", (_session, message) => message.prependHeader("X-Signed", message.headers.get("From")));
+      },
+    });`,
+  );
+  const settings = relaying({
+    port: ports.right,
+    allowPrivateAddresses: true,
+    authorities: authority.cert,
+    tlsReports: { from: "tls-reports@example.test", organization: "Example" },
+  }, { dns: { servers: [dns.validating], probe: "remote.test" } });
+  const plugins = [{ use: "./sign.ts" }, ...settings["plugins"] as unknown[]];
+  const config = await writeSettings(folder, { ...settings, plugins });
+  await using server = await ServerProcess.start(config);
+
+  const { method, path, headers, body } = await posted.promise;
+  deepEqual([method, path, headers["content-type"]], ["POST", "/tlsrpt", "application/tlsrpt+gzip"]);
+  const report = JSON.parse(new TextDecoder().decode(gunzipSync(body)));
+  deepEqual(report.policies[0].summary, {
+    "total-successful-session-count": 1,
+    "total-failure-session-count": 0,
+  });
+  const [mail] = await untilMessages(postfix.maildir("dane-wrong"), 1);
+  const text = mail!.toString();
+  match(text, /^X-Signed: <tls-reports@example\.test>$/m);
+  match(text, /^Return-Path: <>$/m);
+  match(text, /^Content-Type: multipart\/report; report-type="tlsrpt";$/m);
+  // Other mail to the same host waits.
+  await submit(server.port(), "someone@dane-wrong.remote.test");
+  equal((await server.logged("deferred"))["status"], "4.7.5");
+  equal(await server.stop(), 0);
+});
+
+/** As the server itself would have done, had it run. */
+async function gatherTwoDaysAgo(folder: Folder, domain: string): Promise<void> {
+  const clock = new FakeClock(Date.now() - 2 * 864e5);
+  await Deno.mkdir(folder.at("state"), { mode: 0o700 });
+  const stores = await openStore(folder.at("state", "store.db"), clock);
+  const nothing = () => Promise.reject(new Error("nothing is sent"));
+  const { query } = fakeDns();
+  const reports = new TlsReports({
+    store: stores.for("tls reports"),
+    query,
+    clock,
+    log: memoryLog(),
+    sender: () => undefined,
+    newId: () => "1",
+    submit: nothing,
+    post: nothing,
+  });
+  const policy = { type: "no-policy-found", domain, strings: [], mx: [] } as const;
+  reports.gather({ domain, policy, result: "success" });
+  await reports.close();
+  await stores.close();
+}

@@ -89,19 +89,20 @@ class Delivery implements SmtpDelivery, Passing {
   readonly #connections: Connections<OpenedSession>;
   readonly #hosts: Hosts;
   readonly #opener: Opener;
-  readonly #demands: Demands;
-  /** What reports on TLS get: what the operator wants. */
-  readonly #modestDemands: Demands;
-  readonly #witness: Witness;
+  readonly #forMail: Policy;
+  /** Reports on TLS get what the operator wants. */
+  readonly #forReports: Policy;
   readonly #passages: Passages;
   readonly #closing = new AbortController();
 
   constructor(how: SmtpHow) {
     this.#how = how;
     const { query, clock, log, sts } = how;
-    this.#demands = new Demands({ query, clock, log, sts, dane: how.outbound.dane !== false });
-    this.#modestDemands = new Demands({ query, clock, log, dane: false });
-    this.#witness = new Witness(how.gather ?? (() => {}), log, clock);
+    this.#forMail = {
+      demands: new Demands({ query, clock, log, sts, dane: how.outbound.dane !== false }),
+      witness: new Witness(how.gather ?? (() => {}), log, clock),
+    };
+    this.#forReports = { demands: new Demands({ query, clock, log, dane: false }), witness: undefined };
     this.#destinations = new Destinations(how.outbound);
     this.#connections = new Connections({ clock: how.clock, ...keeping });
     this.#hosts = new Hosts({ ...how, random: how.random ?? Math.random });
@@ -111,7 +112,7 @@ class Delivery implements SmtpDelivery, Passing {
       log: how.log,
       hosts: this.#hosts,
       opener: this.#opener,
-      demands: this.#demands,
+      demands: this.#forMail.demands,
       closing: this.#closing.signal,
       eightBit: how.outbound.eightBit,
     });
@@ -124,7 +125,8 @@ class Delivery implements SmtpDelivery, Passing {
   async deliver(job: SmtpJob): Promise<SmtpResult[]> {
     const ledger = new Ledger(job);
     try {
-      await this.#deliver(ledger, job);
+      if (await this.#how.isTlsReport?.(job)) await this.#deliver(ledger, apart(job), this.#forReports);
+      else await this.#deliver(ledger, job, this.#forMail);
     } catch (error) {
       if (job.signal.aborted || this.#closing.signal.aborted) ledger.trouble = stopped;
       else {
@@ -153,7 +155,7 @@ class Delivery implements SmtpDelivery, Passing {
     await this.#opener.close();
   }
 
-  async #deliver(ledger: Ledger, job: SmtpJob): Promise<void> {
+  async #deliver(ledger: Ledger, job: SmtpJob, policy: Policy): Promise<void> {
     job.signal.throwIfAborted();
     this.#closing.signal.throwIfAborted();
     let sessions = mostSessions;
@@ -163,15 +165,14 @@ class Delivery implements SmtpDelivery, Passing {
       if (how === "done") return;
       if (how === "lost") sessions--;
     }
-    await this.#connect(ledger, job, sessions);
+    await this.#connect(ledger, job, sessions, policy);
   }
 
   // ── Finding a host
 
-  async #connect(ledger: Ledger, job: SmtpJob, sessions: number): Promise<void> {
+  async #connect(ledger: Ledger, job: SmtpJob, sessions: number, policy: Policy): Promise<void> {
     const signal = AbortSignal.any([job.signal, this.#closing.signal]);
     const { destination } = job;
-    const policy = await this.#policyOf(job);
     const [plan, domain] = await Promise.all([
       this.#hosts.plan(destination, signal),
       policy.demands.ofDomain(destination, signal),
@@ -205,16 +206,6 @@ class Delivery implements SmtpDelivery, Passing {
       await this.#tryHost(ledger, job, { target, signal }, [...found.addresses], left);
     }
     if (ledger.trouble === undefined && obstacle !== undefined) ledger.settle(obstacle);
-  }
-
-  /** Whose word counts for a message's TLS, and who is told. */
-  async #policyOf(
-    job: SmtpJob,
-  ): Promise<{ readonly demands: Demands; readonly witness: Witness | undefined }> {
-    const isReport = await this.#how.isTlsReport?.(job) === true;
-    return isReport
-      ? { demands: this.#modestDemands, witness: undefined }
-      : { demands: this.#demands, witness: this.#witness };
   }
 
   #noteMissing(destination: Destination, { problem }: DomainDemand, witness: Witness | undefined): void {
@@ -333,6 +324,17 @@ class Delivery implements SmtpDelivery, Passing {
       return;
     }
   }
+}
+
+/** Whose word counts for a message's TLS, and who is told what came of it. */
+interface Policy {
+  readonly demands: Demands;
+  readonly witness: Witness | undefined;
+}
+
+/** The same to a destination of its own: mail that policies speak of must not go by a session that was opened without them. */
+function apart(job: SmtpJob): SmtpJob {
+  return { ...job, destination: { ...job.destination, key: `${job.destination.key} (TLS reports)` } };
 }
 
 /** What one message may still use up. */

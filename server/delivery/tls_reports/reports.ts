@@ -65,7 +65,13 @@ export class TlsReports {
 
   constructor(how: TlsReportsHow) {
     this.#how = how;
-    this.#roundLater();
+  }
+
+  /** Begins to send: at once what became due while the server was off. */
+  start(): void {
+    void this.#after(() => this.#round()).then(() => {
+      if (!this.#closing.signal.aborted) this.#roundLater();
+    });
   }
 
   /** Counts a session. */
@@ -144,11 +150,7 @@ export class TlsReports {
   // ── Sending
 
   #roundLater(): void {
-    this.#cancelRound = this.#how.clock.after(roundEvery, () => {
-      void this.#after(() => this.#round()).then(() => {
-        if (!this.#closing.signal.aborted) this.#roundLater();
-      });
-    });
+    this.#cancelRound = this.#how.clock.after(roundEvery, () => this.start());
   }
 
   /** Sends what is due of the last two days. */

@@ -450,6 +450,8 @@ Deno.test("RFC 8460 §3 a report on TLS goes whatever policies say, and nothing 
   const before = us.seen.length;
   deepEqual(short(await us.send("b@example.org", { id: "7", sender: "" })), ["delivered"]);
   equal(us.seen.length, before);
+  // Nor does other mail go by the session that is left from it.
+  deepEqual(short(await us.send("b@example.org")), [waits]);
 });
 
 Deno.test("DANE of a host that the operator names, at its port; an IP address has none", async () => {

@@ -78,6 +78,7 @@ function rig(
       );
     },
   });
+  reports.start();
   return { clock, stores, dns, mails, posts, log, reports, [Symbol.asyncDispose]: () => reports.close() };
 }
 
