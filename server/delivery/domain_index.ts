@@ -1,22 +1,27 @@
 /** A list of keys in a store, which can't be listed itself: spread over buckets, so that each stays small. */
+import type { Duration } from "../options.ts";
 import type { Store } from "../plugin.ts";
 
 const buckets = 64;
 /** Keys of one bucket: what fits into one value, whatever their length. */
 const mostKeys = 900;
-const forever = "3650d";
 
 /** Domains that something is kept of. */
 export class DomainIndex {
   readonly #store: Store;
   readonly #name: string;
+  readonly #ttl: Duration;
   readonly #known = new Map<number, Promise<Set<string>>>();
   #writing: Promise<void> = Promise.resolve();
 
-  /** @param name Tells apart several in one store. */
-  constructor(store: Store, name: string) {
+  /**
+   * @param name Tells apart several in one store.
+   * @param ttl How long a bucket is kept after its last change.
+   */
+  constructor(store: Store, name: string, ttl: Duration) {
     this.#store = store;
     this.#name = name;
+    this.#ttl = ttl;
   }
 
   /** Adds it; one too many for its bucket is left out. */
@@ -52,7 +57,7 @@ export class DomainIndex {
   /** One write after the other: the last has it all. */
   #save(bucket: number, domains: ReadonlySet<string>): Promise<void> {
     const saved = this.#writing.then(() =>
-      this.#store.set(this.#keyOf(bucket), [...domains], { ttl: forever })
+      this.#store.set(this.#keyOf(bucket), [...domains], { ttl: this.#ttl })
     );
     this.#writing = saved.catch(() => {});
     return saved;

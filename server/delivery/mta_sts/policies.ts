@@ -70,7 +70,7 @@ export class StsPolicies {
 
   constructor(how: StsHow) {
     this.#how = how;
-    this.#index = new DomainIndex(how.store, "domains");
+    this.#index = new DomainIndex(how.store, "domains", "400d"); // longer than any policy holds
     this.#failed = new Recent(how.clock, mostHeld);
     this.#later();
   }

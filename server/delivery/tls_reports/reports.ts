@@ -141,7 +141,7 @@ export class TlsReports {
   #indexOf(day: string): DomainIndex {
     let index = this.#indexes.get(day);
     if (index === undefined) {
-      index = new DomainIndex(this.#how.store, `domains ${day}`);
+      index = new DomainIndex(this.#how.store, `domains ${day}`, kept);
       this.#indexes.set(day, index);
     }
     return index;
