@@ -4,6 +4,7 @@
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { authentication } from "./authentication.ts";
 import { authors } from "./authors.ts";
 import { backlog } from "./backlog.ts";
 import { hung } from "./hung.ts";
@@ -20,7 +21,7 @@ import { type Extent, inTurn, type Part, percents, small, warmUp, withPeers } fr
 const usage = `deno task bench [--quick] [--rounds N] [--only PART,…] [--peer NAME=PORT]… [--dir DIR]
 
   --quick   fewer and shorter rounds, in a minute; README.md stays as it is
-  --only    some of the parts: rate, maildir, relay, spool, proxy, backlog, hung, idle, large, authors; README.md stays as it is
+  --only    some of the parts: rate, maildir, relay, spool, proxy, backlog, hung, idle, large, authors, authentication; README.md stays as it is
   --peer    another server, which listens on this port already and throws mail away
   --dir     where queues and maildirs are: on the disk that is meant; default the folder for temporary files
 `;
@@ -150,7 +151,7 @@ async function large(folder: string): Promise<Part[]> {
 }
 
 const all: Record<string, (folder: string, extent: Extent) => Promise<Part[]>> = {
-  ...{ rate, maildir, relay, spool, proxy, backlog, hung, idle, large, authors },
+  ...{ rate, maildir, relay, spool, proxy, backlog, hung, idle, large, authors, authentication },
 };
 
 async function bench(folder: string): Promise<string> {

@@ -1,8 +1,9 @@
 /**
- * Writes the tables of options in `docs/` (`deno task docs`), from the schemas that the server itself reads options with, and the page
- * of the plugin API (`api.ts`), and of the mistakes that can be made with it (`mistakes.ts`).
- * A table stands between two comments, `<!-- options: NAME -->` and `<!-- end -->`; what is between them is replaced,
- * everything else on the page is left alone. `tests/docs_test.ts` fails where a page is not what this makes.
+ * Writes the tables of options in `docs/` (`deno task docs`), from the schemas that the server itself reads options with;
+ * what each bundled plugin's JSDoc says it is for; the page of the plugin API (`api.ts`), and of the mistakes that can be made
+ * with it (`mistakes.ts`). Tables and purposes stand between two comments, `<!-- options: NAME -->` or `<!-- about: NAME -->`
+ * and `<!-- end -->`; what is between them is replaced, everything else on the page is left alone. A bundled plugin that has no
+ * page gets one. `tests/docs_test.ts` fails where a page is not what this makes.
  */
 import { bundled } from "../server/bundled.ts";
 import { apiPage } from "./api.ts";
@@ -30,7 +31,8 @@ interface Schema {
 }
 
 const root = new URL("../", import.meta.url);
-const markers = /<!-- options: ([A-Za-z]+) -->\n[^]*?<!-- end -->/g;
+const markers = /<!-- options: ([A-Za-z-]+) -->\n[^]*?<!-- end -->/g;
+const abouts = /<!-- about: ([A-Za-z-]+) -->\n[^]*?<!-- end -->/g;
 
 /**
  * Every page that holds tables, as it should be.
@@ -43,16 +45,47 @@ export async function generate(): Promise<Map<string, string>> {
   const schema: Schema & { readonly $defs?: Record<string, Schema> } = configSchema(plugins);
   const pages = new Map([["docs/configuration.md", sections(schema)]]);
   for (const { name } of plugins) {
-    pages.set(`docs/plugins/${name}.md`, new Map([[name, table(rows("", schema.$defs?.[name] ?? {}))]]));
+    const options = rows("", schema.$defs?.[name] ?? {});
+    pages.set(pageOf(name), new Map([[name, options.length > 0 ? table(options) : "It has no options."]]));
   }
+  const about = new Map(
+    await Promise.all(plugins.map(async ({ name }) => [name, await purpose(name)] as const)),
+  );
   const made = await Promise.all([...pages].map(async ([path, tables]) => {
-    const text = fill(path, await Deno.readTextFile(new URL(path, root)), tables);
+    const page = (await pageText(path, [...tables.keys()][0]!))
+      .replaceAll(
+        abouts,
+        (_, name: string) => `<!-- about: ${name} -->\n\n${about.get(name)}\n\n<!-- end -->`,
+      );
+    const text = fill(path, page, tables);
     return [path, await formatted(text)] as const;
   }));
   return new Map([...made, ["docs/plugin-api.md", await formatted(await apiPage(root))], [
     "docs/mistakes.md",
     await formatted(await mistakesPage(root)),
   ]]);
+}
+
+const pageOf = (plugin: string) => `docs/plugins/${plugin}.md`;
+
+/** The page as it is; where a plugin has none, one with what can be known of it. */
+async function pageText(path: string, name: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(new URL(path, root));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound) || path !== pageOf(name)) throw error;
+    const example = `\`\`\`yaml\nplugins:\n  - ${name}\n\`\`\``;
+    const marked = ["about", "options"].map((kind) => `<!-- ${kind}: ${name} -->\n<!-- end -->`);
+    return `# ${name}\n\n${marked[0]}\n\n${example}\n\n${marked[1]}\n`;
+  }
+}
+
+/** What the first lines of a bundled plugin's file say it is for. */
+async function purpose(name: string): Promise<string> {
+  const [, specifier] = /import\("([^"]+)"\)/.exec(String(bundled[name])) ?? [];
+  const text = await Deno.readTextFile(new URL(specifier!, new URL("server/", root)));
+  const [, comment = ""] = /^\/\*\*([^]*?)\*\//.exec(text) ?? [];
+  return comment.replaceAll(/\n \* ?/g, "\n").trim();
 }
 
 async function describedPlugins(): Promise<Described[]> {
@@ -96,6 +129,7 @@ function rows(prefix: string, { properties = {}, required = [] }: Schema): strin
     const name = prefix + key;
     const own = row(name, schema, required.includes(key));
     if (schema.properties) return rows(`${name}.`, schema);
+    if (schema.items?.properties) return [own, ...rows(`${name}[].`, schema.items)];
     const values = schema.additionalProperties;
     if (typeof values !== "object" || !values.properties) return [own];
     return [own, ...rows(`${name}.DOMAIN.`, values)];

@@ -4,9 +4,14 @@
  */
 export const bundled: Readonly<Record<string, () => Promise<{ readonly default: unknown }>>> = {
   aliases: () => import("../plugins/aliases/mod.ts"),
+  arc: () => import("../plugins/arc/mod.ts"),
   auth: () => import("../plugins/auth/mod.ts"),
   discard: () => import("../plugins/discard.ts"),
+  dkim: () => import("../plugins/dkim.ts"),
+  "dkim-sign": () => import("../plugins/dkim_sign/mod.ts"),
+  dmarc: () => import("../plugins/dmarc/mod.ts"),
   maildir: () => import("../plugins/maildir/mod.ts"),
   proxy: () => import("../plugins/proxy.ts"),
   relay: () => import("../plugins/relay.ts"),
+  spf: () => import("../plugins/spf.ts"),
 };

@@ -132,11 +132,9 @@ class Connection {
     this.#options = options;
     const { address, port } = channel.remote;
     const id = options.ids.session();
-    this.#session = new ClientSession(id, traits.role, traits.protocol, {
-      address,
-      network: options.networkOf(address),
-      port,
-    });
+    const trusted = options.isTrusted(address);
+    const remote = { address, network: options.networkOf(address), port };
+    this.#session = new ClientSession(id, traits.role, traits.protocol, remote, trusted);
     this.#session.tls = channel.tls;
     this.#log = options.log.with({ session: id, ip: address });
     const offersAuth = traits.role === "submission" || traits.auth;
@@ -152,7 +150,7 @@ class Connection {
         mechanisms: offersAuth ? options.mechanisms : [],
         inClear: traits.allowPlain && isLoopback(address),
       },
-      trusted: options.isTrusted(address),
+      trusted,
       unread: () => channel.buffered + this.#ahead.octets,
     });
     this.#phases = new Phases(this.#session, chain, {

@@ -44,10 +44,8 @@ export type Query = <T extends RecordType>(
   signal?: AbortSignal,
 ) => Promise<DnsResult<RecordData[T]>>;
 
-/** DNS as the server itself uses it: what plugins see, and the whole result besides. */
+/** DNS as the server itself uses it. */
 export interface Resolver extends Dns {
-  /** Asks one question, and says all that came of it. */
-  readonly query: Query;
   /** Ends what is under way; its questions fail. */
   close(): void;
 }
@@ -102,7 +100,7 @@ export function openDns(options: DnsOptions = {}): Resolver {
     clock,
     cache: new AnswerCache(clock, options.cacheEntries ?? 10_000, 32 * 1024 ** 2),
   });
-  return { ...dnsOver(stub.query), query: stub.query, close: () => stub.close() };
+  return { ...dnsOver(stub.query), close: () => stub.close() };
 }
 
 // ── Asking ─────────────────────────────────────────────────────────────────────────────────────────
@@ -265,6 +263,7 @@ export function dnsOver(query: Query): Dns {
     return result.kind === "found" ? [...result.records] : [];
   }
   return {
+    query,
     async a(name, signal) {
       // One after the other: most names asked for are a blocklist's and don't exist, for either type (RFC 8020).
       const first = await query(name, "A", signal);

@@ -18,6 +18,7 @@ export class ClientSession implements Session {
     readonly role: Session["role"],
     readonly protocol: Session["protocol"],
     readonly remote: Session["remote"],
+    readonly trusted: boolean = false,
   ) {}
 }
 

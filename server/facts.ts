@@ -23,13 +23,22 @@ export type Dkim = {
   readonly selector: string;
 };
 
-/** What DMARC (RFC 7489) says of the `From:` field's domain. */
+/** What DMARC (RFC 9989) says of the `From:` field's domain. */
 export type Dmarc = {
   readonly result: "pass" | "fail" | "none" | "temperror" | "permerror";
   /** The domain of the `From:` field. */
   readonly domain: string;
   /** What that domain asks for where the result is `fail`. */
   readonly policy: "none" | "quarantine" | "reject";
+};
+
+/** What an Authenticated Received Chain (RFC 8617) says: who has forwarded the message, and what they found. */
+export type Arc = {
+  readonly result: "pass" | "fail" | "none" | "temperror";
+  /** The domain of each seal, the first forwarder's first; `[]` where nothing is sealed, or the chain is broken. */
+  readonly sealers: readonly string[];
+  /** DMARC's result as the first forwarder found it. */
+  readonly dmarc?: string;
 };
 
 /** Whether the client's address has a name that leads back to it (`iprev`, RFC 8601 §3). */
@@ -116,6 +125,27 @@ export const dkim: Fact<readonly Dkim[], Transaction> = fact("dkim");
  * ```
  */
 export const dmarc: Fact<Dmarc, Transaction> = fact("dmarc");
+
+/**
+ * What the message's ARC chain says, known in `data`.
+ *
+ * @example
+ * ```ts
+ * import { definePlugin } from "postrider";
+ * import { arc } from "postrider/facts";
+ * export default definePlugin({
+ *   name: "forwarders",
+ *   setup(on, _options, host) {
+ *     const arcOf = host.needs(arc);
+ *     on("data", (_session, _message, transaction) => {
+ *       const found = arcOf(transaction);
+ *       if (found?.result === "pass") host.log.info("forwarded", { by: found.sealers });
+ *     });
+ *   },
+ * });
+ * ```
+ */
+export const arc: Fact<Arc, Transaction> = fact("arc");
 
 /**
  * Whether the client's address and name confirm each other, known from `connect` on.

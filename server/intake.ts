@@ -64,6 +64,7 @@ export class Intake {
         envelope.id,
         await body.finish(),
         () => this.options.newBody(`${envelope.id}-edited-${++edited}`),
+        this.options.hostname,
       );
       return await this.#decide(arriving, message);
     } catch (error) { // the disk, or a bug of ours

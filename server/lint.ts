@@ -20,7 +20,7 @@ const verdicts = new Set(["reject", "defer", "accept", "disconnect", "delivered"
 const asynchronous: Record<string, ReadonlySet<string>> = {
   store: new Set(["get", "set", "getOrSet", "increment", "delete"]),
   cache: new Set(["get", "set", "getOrSet", "increment", "delete"]),
-  dns: new Set(["a", "txt", "mx", "ptr"]),
+  dns: new Set(["a", "txt", "mx", "ptr", "query"]),
   clock: new Set(["sleep"]),
   host: new Set(["submit"]),
   message: new Set(["bytes", "replaceBody"]),

@@ -22,10 +22,12 @@ import type {
   RouteClaim,
   ViaClaim,
 } from "./verdict.ts";
+import type { Query } from "./dns.ts";
 import type { Duration } from "./options.ts";
 
 export { z };
 export type { Address };
+export type { DnsFailure, DnsResult, Query, RecordData, RecordType } from "./dns.ts";
 export * from "./verdict.ts";
 export { cidr, duration, path, size, transport } from "./options.ts";
 export type { Cidr, Duration, OptionMaker, OptionSchema, Size } from "./options.ts";
@@ -110,6 +112,8 @@ export interface Session {
   readonly remote: { readonly address: string; readonly network: string; readonly port: number };
   /** The name the client greeted with, as given. */
   readonly helo: string | undefined;
+  /** Its address is in `trustedNetworks`, or it is the server itself: nobody to be suspicious of. */
+  readonly trusted: boolean;
   /** Absent in the clear. */
   readonly tls: { readonly version: string; readonly cipher: string } | undefined;
   /** Who logged in, and what else it may send as (`x@d`, `*@d`, `*`). */
@@ -193,12 +197,31 @@ export interface Editable extends Incoming {
   /** Puts a field before the `index`th (0: on top); an index past the end appends. */
   insertHeader(index: number, name: string, value: string): void;
   /**
+   * Adds to the message's one `Authentication-Results` field in this server's name, which stands on top; all plugins' results
+   * stand in it. @throws {TypeError} when the method, the result or a property's name is none.
+   */
+  addResult(result: AuthenticationResult): void;
+  /**
    * Replaces all that follows the header; resolves when it is read to its end. Line ends of a text become CRLF, those of octets must be.
    * @throws {TypeError} on octets with a CR or LF alone.
    */
   replaceBody(
     content: string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array<ArrayBuffer>>,
   ): Promise<void>;
+}
+
+/** What a check found about a message, for its `Authentication-Results` field (RFC 8601 §2.2). */
+export interface AuthenticationResult {
+  /** What was checked: `spf`, `dkim`, `dmarc`, `arc`, `iprev`, or another method that is registered. */
+  readonly method: string;
+  /** What came of it: `pass`, `fail`, `none`, `temperror`, … */
+  readonly result: string;
+  /** For people. */
+  readonly comment?: string;
+  /** Why the result is what it is. */
+  readonly reason?: string;
+  /** What the check was about, such as `{ "header.d": "example.org" }`; an empty value is left out. */
+  readonly properties?: Readonly<Record<string, string>>;
 }
 
 /** What a client offered to log in with. */
@@ -335,6 +358,8 @@ export interface Dns {
   mx(name: string, signal?: AbortSignal): Promise<{ preference: number; host: string }[]>;
   /** The names of an IP address. */
   ptr(ip: string, signal?: AbortSignal): Promise<string[]>;
+  /** One question, and all that came of it: why there is none, for how long it holds, whether it was validated. */
+  readonly query: Query;
 }
 
 /** What the server does for a plugin: the third argument of `setup`. */

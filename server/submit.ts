@@ -37,11 +37,8 @@ export async function submit(
 ): Promise<{ id: string }> {
   const { chain, intake, ids, newBody, noRoom } = options;
   const never = new AbortController().signal;
-  const session = new ClientSession(ids.session(), "submission", "internal", {
-    address: "internal",
-    network: "internal",
-    port: 0,
-  });
+  const remote = { address: "internal", network: "internal", port: 0 };
+  const session = new ClientSession(ids.session(), "submission", "internal", remote, true);
   const log = options.log.with({ session: session.id });
   const phases = new Phases(session, chain, {
     log,

@@ -1,5 +1,9 @@
 import { deepStrictEqual as deepEqual } from "node:assert/strict";
+import { bundled } from "../server/bundled.ts";
 import { file, type Files, mine, problemsOf } from "./load/fixture.ts";
+
+/** All that are bundled. */
+const names = Object.keys(bundled).sort().join(", ");
 
 /** Each a configuration, its files, and what is to be said of it, word for word. */
 const refused: { name: string; files: Files; problems: string[] }[] = [
@@ -15,7 +19,7 @@ const refused: { name: string; files: Files; problems: string[] }[] = [
     name: "a name like no bundled plugin's",
     files: { "postrider.yaml": "plugins: [clamav]\n" },
     problems: [
-      'postrider.yaml:1:11: no plugin is called "clamav": there are aliases, auth, discard, maildir, proxy, relay, and your own by path (./mine.ts)',
+      `postrider.yaml:1:11: no plugin is called "clamav": there are ${names}, and your own by path (./mine.ts)`,
     ],
   },
   {
@@ -217,7 +221,7 @@ const refused: { name: string; files: Files; problems: string[] }[] = [
       "bad.ts": file("").replace("mine", "bad"),
     },
     problems: [
-      'postrider.yaml:2:5: no plugin is called "nothing-of-the-kind": there are aliases, auth, discard, maildir, proxy, relay, and your own by path (./mine.ts)',
+      `postrider.yaml:2:5: no plugin is called "nothing-of-the-kind": there are ${names}, and your own by path (./mine.ts)`,
       "postrider.yaml:4:22: bad takes no options: remove `with`",
     ],
   },

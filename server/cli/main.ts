@@ -2,6 +2,7 @@
 import { Command, CommanderError, Option } from "commander";
 import { version } from "../version.ts";
 import { check } from "./check.ts";
+import { dkimKeygen, dkimRecords } from "./dkim.ts";
 import type { Cli, ExitCode } from "./io.ts";
 import { systemCli } from "./io.ts";
 import { newPlugin } from "./new.ts";
@@ -57,6 +58,7 @@ function makeProgram(cli: Cli, exit: (code: ExitCode) => void): Command {
     .option("--dir <folder>", "where its files go", ".")
     .action(async (name: string, { dir }: { dir: string }) => exit(await newPlugin(name, dir, cli)));
   addUserCommands(program.command("user").description("manage who may log in"), cli, exit);
+  addDkimCommands(program.command("dkim").description("keys that sign mail"), cli, exit);
   addQueueCommands(program.command("queue").description("look into the queue, and change it"), cli, exit);
   return program;
 }
@@ -81,4 +83,17 @@ function addUserCommands(user: Command, cli: Cli, exit: (code: ExitCode) => void
       exit(await userCommand(action, { ...options, address }, cli));
     });
   }
+}
+
+function addDkimCommands(dkim: Command, cli: Cli, exit: (code: ExitCode) => void): void {
+  dkim.command("keygen [domain] [selector]").description("make a key, or all that a configuration names")
+    .option("-c, --config <file>", "the configuration that names the keys")
+    .addOption(new Option("--type <type>", "what kind of key").choices(["rsa", "ed25519"]).default("rsa"))
+    .option("--out <file>", "where the key is written to; default: SELECTOR._domainkey.DOMAIN.pem")
+    .action(async (domain: string | undefined, selector: string | undefined, options) =>
+      exit(await dkimKeygen({ ...options, domain, selector }, cli))
+    );
+  dkim.command("records").description("print the DNS records of a configuration's keys")
+    .addOption(configOption())
+    .action(async ({ config }) => exit(await dkimRecords({ config }, cli)));
 }

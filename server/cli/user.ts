@@ -151,7 +151,8 @@ function none({ config, as }: UserOptions, others: readonly string[]): string {
   return `${config} has no plugin \`auth\` with the name ${as}. ${known}`;
 }
 
-async function ownerFor(source: Source, io: UserIo): Promise<UsersPlace["owner"]> {
+/** Who is to own files that the server reads: the configuration's `user`, where root runs the command. */
+export async function ownerFor(source: Source, io: UserIo): Promise<UsersPlace["owner"]> {
   const user = source.get(["user"]);
   if (typeof user !== "string" || Deno.uid() !== 0) return undefined;
   const passwd = await io.readTextFile("/etc/passwd").catch(() => "");

@@ -340,7 +340,9 @@ export const config = z.strictObject({
   tls: tls.describe("the certificate and its key, or a list of them, each with the names it is for"),
   limits: limits.describe("what a client may use up"),
   timeouts: timeouts.describe("how long this server waits"),
-  trustedNetworks: trustedNetworks.describe("own machines: no checks of their reputation"),
+  trustedNetworks: trustedNetworks.describe(
+    "own machines: no checks of their reputation; dkim-sign signs their mail",
+  ),
   plugins: z.array(plugin).min(1).describe(
     "what decides about mail, asked in this order, e.g. [relay, maildir]",
   ),

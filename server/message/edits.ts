@@ -35,6 +35,7 @@ export class EditedHeader implements Headers {
   /** `undefined` until the first edit, which most messages never see. */
   #slots: Slot[] | undefined;
   #index: Map<string, number[]> | undefined;
+  #kept: Added | undefined;
 
   constructor(received: HeaderSection, slots?: readonly Slot[]) {
     this.#received = received;
@@ -43,7 +44,20 @@ export class EditedHeader implements Headers {
 
   /** The same fields, independent from now on; over `received`, where the same fields stand elsewhere. */
   copy(received: HeaderSection = this.#received): EditedHeader {
-    return new EditedHeader(received, this.#slots);
+    const copy = new EditedHeader(received, this.#slots);
+    copy.#kept = this.#kept;
+    return copy;
+  }
+
+  /** Puts a field on top, and from then on replaces that one where it stands: other fields of its name are left alone. */
+  keep(name: string, value: string): void {
+    const added = makeAdded(name, value);
+    const slots = this.#open();
+    const place = this.#kept ? slots.indexOf(this.#kept) : -1;
+    if (place === -1) slots.unshift(added);
+    else slots[place] = added;
+    this.#kept = added;
+    this.#index = undefined;
   }
 
   /** Puts a field before the `index`th (0: on top); past the end it is appended. @throws {TypeError} see `makeField`. */

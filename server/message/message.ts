@@ -1,9 +1,10 @@
 /** Messages as plugins and transports see them: a {@linkcode Content}, and what was edited since it arrived. */
-import type { Editable, Headers, Message } from "../plugin.ts";
+import type { AuthenticationResult, Editable, Headers, Message } from "../plugin.ts";
 import type { Body, Content, Pieces } from "./content.ts";
 import { EditedHeader, type Edits, noEdits } from "./edits.ts";
 import { type HeaderSection, readHeader } from "./header.ts";
 import { concat, linesOf, render, type Rendered, renderedSize, renderHead } from "./render.ts";
+import { checkResult, formatResults, resultsName } from "./results.ts";
 
 /** What `bytes()` gives without being asked for more. */
 const defaultMax = 1024 * 1024;
@@ -73,7 +74,13 @@ export class SealedMessage implements Message {
 /** One edit, for the trace of decisions. The value stays out of it: it may be the author's words. */
 export interface Edit {
   readonly plugin: string;
-  readonly edit: "insertHeader" | "prependHeader" | "removeHeader" | "replaceBody" | "replaceHeader";
+  readonly edit:
+    | "addResult"
+    | "insertHeader"
+    | "prependHeader"
+    | "removeHeader"
+    | "replaceBody"
+    | "replaceHeader";
   /** The field; `undefined` for the body. */
   readonly name: string | undefined;
 }
@@ -94,6 +101,8 @@ export class EditableMessage {
   readonly received: HeaderSection;
   readonly #original: Content;
   readonly #newBody: () => Body;
+  readonly #authservId: string;
+  readonly #results: AuthenticationResult[] = [];
   readonly #trace: Edit[] = [];
   readonly #bodies: Body[] = [];
   #content: Content;
@@ -104,13 +113,15 @@ export class EditableMessage {
    * @param id The queue id.
    * @param content What has arrived.
    * @param newBody Where `replaceBody` writes to.
+   * @param authservId In whose name `addResult` says results: our host name.
    */
-  constructor(id: string, content: Content, newBody: () => Body) {
+  constructor(id: string, content: Content, newBody: () => Body, authservId: string) {
     this.id = id;
     this.asReceived = new SealedMessage(id, content);
     this.received = readHeader(content.head, content.size);
     this.#original = this.#content = content;
     this.#newBody = newBody;
+    this.#authservId = authservId;
     this.#header = new EditedHeader(this.received);
   }
 
@@ -156,7 +167,8 @@ export class EditableMessage {
 
   /** A copy with a life of its own, for a plugin that is only observed: give it the turn, read its `trace`, `discard` it. */
   fork(): EditableMessage {
-    const fork = new EditableMessage(this.id, this.#original, this.#newBody);
+    const fork = new EditableMessage(this.id, this.#original, this.#newBody, this.#authservId);
+    fork.#results.push(...this.#results);
     fork.#content = this.#content;
     fork.#header = this.#header.copy();
     return fork;
@@ -172,6 +184,14 @@ export class EditableMessage {
     checkTurn(turn);
     change(this.#header);
     this.#trace.push({ plugin: turn.plugin, edit, name });
+  }
+
+  /** For the views. @throws {TypeError} when the turn is over, or the result is none. */
+  addResult(turn: Turn, result: AuthenticationResult): void {
+    checkResult(result);
+    const value = formatResults(this.#authservId, [...this.#results, result]);
+    this.edit(turn, "addResult", resultsName, (header) => header.keep(resultsName, value));
+    this.#results.push(result);
   }
 
   /** For the views. The body is replaced when all of the new one is there, or not at all. */
@@ -305,6 +325,10 @@ class EditableView implements Editable {
 
   removeHeader(name: string): void {
     this.#edit("removeHeader", name, (header) => void header.remove(name));
+  }
+
+  addResult(result: AuthenticationResult): void {
+    this.#message.addResult(this.#turn, result);
   }
 
   replaceBody(content: NewBody): Promise<void> {

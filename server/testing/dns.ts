@@ -95,5 +95,5 @@ export function fakeDns(names: Readonly<Record<string, FakeName>> = {}): FakeDns
     if (key === undefined) return { kind: "none", reason: "nxdomain", ad: false, ttl: 0 };
     return look<T>(key, type, 8);
   };
-  return { ...dnsOver(query), query, asked, set, close() {} };
+  return { ...dnsOver(query), asked, set, close() {} };
 }

@@ -21,6 +21,7 @@ const packages: Record<string, string> = {
   "/usr/sbin/postfix": "postfix",
   "/usr/lib/postfix/sbin/master": "postfix",
   "/usr/sbin/nsd": "nsd",
+  "/usr/sbin/opendkim": "opendkim",
   "mount": "mount",
   "/usr/sbin/unbound": "unbound",
   "ldns-keygen": "ldnsutils",

@@ -1,4 +1,5 @@
 /** Loads plugins from a configuration and files given as text, for tests of the loader. */
+import { fakeDns } from "../../server/testing/dns.ts";
 import { config } from "../../server/config/config.ts";
 import { formatProblem, readValue, Source } from "../../server/config/read.ts";
 import type { HostServices } from "../../server/host.ts";
@@ -32,14 +33,13 @@ export class Folder implements AsyncDisposable {
 
 /** The server's edges, all of them fakes. */
 export function fakeServices(state = "/nowhere") {
-  const no = () => Promise.resolve([]);
   const clock = new FakeClock();
   return {
     clock,
     log: memoryLog(),
     store: memoryStore(clock),
     cache: memoryStore(clock),
-    dns: { a: no, txt: no, mx: no, ptr: no },
+    dns: fakeDns(),
     state,
     submit: () => Promise.resolve({ id: "1" }),
   } satisfies HostServices;

@@ -41,6 +41,7 @@ function message(content: string | Content = letter, made = bodies()): EditableM
     "Q1",
     typeof content === "string" ? memoryContent(bytes(content)) : content,
     made.create,
+    "mx.example.org",
   );
 }
 

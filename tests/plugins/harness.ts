@@ -54,6 +54,7 @@ export function session(how: { from?: string; user?: string; role?: Session["rol
     protocol: "smtp",
     remote: { address: remote, network: `${remote}/24`, port: 4711 },
     helo: "client.example.net",
+    trusted: false,
     tls: undefined,
     user: how.user === undefined ? undefined : { name: how.user, sendAs: [] },
   };
@@ -167,7 +168,13 @@ export async function setUp<O extends z.ZodType>(
     log: { debug: write("debug"), info: write("info"), warning: write("warning"), error: write("error") },
     store,
     cache: store,
-    dns: { a: unused("DNS"), txt: unused("DNS"), mx: unused("DNS"), ptr: unused("DNS") },
+    dns: {
+      a: unused("DNS"),
+      txt: unused("DNS"),
+      mx: unused("DNS"),
+      ptr: unused("DNS"),
+      query: unused("DNS"),
+    },
     get state(): string {
       throw new Error("the harness has no state directory");
     },
