@@ -158,7 +158,12 @@ export class Server {
 
   /** From now on reloads whenever the configuration, a plugin or what a plugin imports is saved. */
   async watch(): Promise<void> {
-    this.#watching ??= await Watching.start(this.#file, () => this.reload(), this.#clock);
+    this.#watching ??= await Watching.start({
+      file: this.#file,
+      reload: () => this.reload(),
+      failed: (error) => this.#log.error("watching failed: use SIGHUP", { error: String(error) }),
+      clock: this.#clock,
+    });
     this.#log.info("watching", { files: this.#watching.files });
   }
 
@@ -364,7 +369,7 @@ export class Server {
 
   async #close(): Promise<void> {
     this.#unwatch?.();
-    await this.#watching?.stop();
+    this.#watching?.stop();
     this.#stopping.abort();
     this.#started.resolve("gave-up"); // whoever came while it started would be waited for
     await this.#watch.close();

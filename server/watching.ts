@@ -8,6 +8,17 @@ import { read } from "./prepare.ts";
 /** Milliseconds of silence after which a save is over: editors write a file in several steps. */
 const silence = 100;
 
+/** What is watched, and what for. */
+export interface WatchingOptions {
+  /** The configuration. */
+  readonly file: string;
+  /** What is to be done, once for each save. */
+  readonly reload: () => Promise<unknown>;
+  /** Told of what goes wrong later on. */
+  readonly failed: (error: unknown) => void;
+  readonly clock: Clock;
+}
+
 /** What is watched now. */
 interface Watched {
   /** Those whose change counts; so does that of any YAML file beside them: users, aliases. */
@@ -20,26 +31,23 @@ interface Watched {
 export class Watching {
   readonly #file: string;
   readonly #reload: () => Promise<unknown>;
+  readonly #failed: (error: unknown) => void;
   readonly #clock: Clock;
   #watched: Watched | undefined;
   #cancel: (() => void) | undefined;
   #reloading: Promise<void> = Promise.resolve();
   #isOver = false;
 
-  private constructor(file: string, reload: () => Promise<unknown>, clock: Clock) {
+  private constructor({ file, reload, failed, clock }: WatchingOptions) {
     this.#file = resolve(file);
     this.#reload = reload;
+    this.#failed = failed;
     this.#clock = clock;
   }
 
-  /**
-   * Begins; once this resolves no change is missed.
-   *
-   * @param file The configuration.
-   * @param reload What is to be done, once for each save.
-   */
-  static async start(file: string, reload: () => Promise<unknown>, clock: Clock): Promise<Watching> {
-    const watching = new Watching(file, reload, clock);
+  /** Begins; once this resolves no change is missed. @throws {Error} when folders can't be watched. */
+  static async start(options: WatchingOptions): Promise<Watching> {
+    const watching = new Watching(options);
     await watching.#look();
     return watching;
   }
@@ -49,12 +57,11 @@ export class Watching {
     return this.#watched?.files.size ?? 0;
   }
 
-  /** Ends, when a reload that is under way has ended. */
-  async stop(): Promise<void> {
+  /** Ends; a reload that is under way is not waited for. */
+  stop(): void {
     this.#isOver = true;
     this.#cancel?.();
     this.#watched?.close();
-    await this.#reloading;
   }
 
   /** Finds out what there is to watch; what is watched already goes on being watched where it can't be told. */
@@ -75,7 +82,7 @@ export class Watching {
     const watcher = Deno.watchFs(folders, { recursive: false }); // before the old one ends, so that nothing falls between
     this.#watched = { files, folders, close: () => watcher.close() };
     old?.close();
-    this.#follow(watcher);
+    this.#follow(watcher).catch(this.#failed);
   }
 
   async #follow(watcher: Deno.FsWatcher): Promise<void> {
@@ -91,9 +98,9 @@ export class Watching {
     this.#cancel = this.#clock.after(silence, () => {
       this.#reloading = this.#reloading.then(async () => {
         if (this.#isOver) return;
-        await this.#look();
+        await this.#look().catch(this.#failed); // what is watched already still is
         await this.#reload();
-      });
+      }).catch(this.#failed);
     });
   }
 }

@@ -10,7 +10,7 @@ export default definePlugin({
   }),
   setup(on, { address, users }, { log, store, transport }) {
     const via = transport("block-me", async (message) => {
-      const { text = "", html = "" } = await PostalMime.parse(await message.bytes());
+      const { text = "", html = "" } = await PostalMime.parse(await message.bytes(16 * 1024 ** 2));
       const [, from] = /\bFrom:[^<\n]*(?:<|&lt;)([^<>&\s]+@[^<>&\s]+)(?:>|&gt;)/.exec(`${text}\n${html}`) ??
         [];
       if (!from) return reject("5.6.0", "There is no forwarded From: with an address in this message");

@@ -11,6 +11,8 @@ export type Said =
     readonly plugin: string;
     /** Whose turn it was. */
     readonly hook: keyof Hooks;
+    /** It was asked with `observe: true`, so it has decided nothing. */
+    readonly observed?: true;
   }
   & ({
     /** As it was returned: `reject("5.7.1", "No")`. */
@@ -42,7 +44,12 @@ export class Hearing {
     for (const [hook, handler] of Object.entries(handlers)) {
       const note = (said: unknown) => {
         const heard = isVerdict(said) ? this.#sessions.getStore() : undefined;
-        heard?.said.push({ plugin: instance.name, hook: hook as keyof Hooks, verdict: said as Verdict });
+        heard?.said.push({
+          plugin: instance.name,
+          hook: hook as keyof Hooks,
+          verdict: said as Verdict,
+          ...(instance.observe && { observed: true as const }),
+        });
         return said;
       };
       handlers[hook] = (...given) => {

@@ -43,6 +43,16 @@ Deno.test("author: who refused, and what each plugin said", async () => {
   equal(relayed.outcome, "accepted", "tagger vouches for anything");
 });
 
+Deno.test("author: what an observed plugin would have said is marked, and decides nothing", async () => {
+  const strict = definePlugin({ name: "strict", setup: (on) => on("rcpt", () => reject("5.7.1", "Never")) });
+  await using server = await testServer({ plugins: [{ use: strict, observe: true }, box] });
+  const sent = await server.send({ to: alice });
+  equal(sent.outcome, "accepted");
+  deepEqual(sent.said.filter(({ hook }) => hook === "rcpt"), [
+    { plugin: "strict", hook: "rcpt", verdict: reject("5.7.1", "Never"), observed: true },
+  ]);
+});
+
 Deno.test("author: several messages at once are told apart", async () => {
   const slow = definePlugin({
     name: "slow",
