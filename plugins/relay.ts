@@ -1,7 +1,7 @@
 /** Says who may send to domains that are not ours: by network, by authenticated user, by recipient domain. */
 import ipaddr from "ipaddr.js";
 import { domainToASCII } from "node:url";
-import { accept, type Address, cidr, definePlugin, z } from "../server/plugin.ts";
+import { accept, type Address, because, cidr, definePlugin, z } from "../server/plugin.ts";
 
 /** Wildcards over one of these single labels stay inside a house (RFC 6761, RFC 6762, ICANN's .internal, and custom). */
 const privateNames = new Set(
@@ -86,11 +86,16 @@ export default definePlugin({
       (exact.has(domain) || suffixes.some((suffix) => domain.endsWith(suffix) && domain !== suffix)) &&
       !routed.test(local);
 
-    const yes = accept();
+    const yes = {
+      users: because("users", accept()),
+      networks: networks.map((network) => because(`networks: ${network}`, accept())),
+      domains: because("domains", accept()),
+    };
     on("rcpt", ({ user, remote }, recipient) => {
-      if (user && mayRelay(user.name)) return yes;
-      if (networks.some((network) => network.has(remote.address))) return yes;
-      if (relayed(recipient)) return yes;
+      if (user && mayRelay(user.name)) return yes.users;
+      const place = networks.findIndex((network) => network.has(remote.address));
+      if (place >= 0) return yes.networks[place];
+      if (relayed(recipient)) return yes.domains;
     });
   },
 });

@@ -12,6 +12,7 @@ export const bundled: Readonly<Record<string, () => Promise<{ readonly default: 
   dmarc: () => import("../plugins/dmarc/mod.ts"),
   maildir: () => import("../plugins/maildir/mod.ts"),
   proxy: () => import("../plugins/proxy.ts"),
+  pipe: () => import("../plugins/pipe/mod.ts"),
   relay: () => import("../plugins/relay.ts"),
   spf: () => import("../plugins/spf.ts"),
 };

@@ -28,13 +28,26 @@ export type Ruling =
   /** The plugin failed. */
   | { readonly kind: "failure"; readonly by: string };
 
-/** Who is told of each thing said, for traces. */
-export type Hearing = (heard: {
+/** What one plugin made of its turn. */
+export interface Heard {
   readonly hook: AskedHook;
   readonly plugin: string;
-  readonly said: Verdict | "failed";
+  /** `nothing`: no opinion; told only where an observed plugin has edited, and where all is to be heard. */
+  readonly said: Verdict | "failed" | "nothing";
+  /** Recorded only (`observe: true`). */
   readonly observed: boolean;
-}) => void;
+  /** The address it was about, where it was about one. */
+  readonly about?: string;
+  /** What it edited, of observed plugins and where all is to be heard. */
+  readonly edits?: readonly string[];
+  /** Why it failed. */
+  readonly why?: string;
+  /** Milliseconds, where all is to be heard. */
+  readonly took?: number;
+}
+
+/** Who is told of each thing said, for traces. */
+export type Hearing = (heard: Heard) => void;
 
 /** What one round of asking is about. */
 export interface Matter {
@@ -44,6 +57,10 @@ export interface Matter {
   readonly gone?: AbortSignal | undefined;
   readonly dryRun?: boolean;
   readonly heard?: Hearing | undefined;
+  /** `explain`: whoever says nothing is heard, too, and how long it took. */
+  readonly hearsAll?: boolean | undefined;
+  /** The address this is about, where it is about one. */
+  readonly about?: string | undefined;
   /** Only plugins below this one are asked. */
   readonly below?: Instance | undefined;
   /** Begins a plugin's turn, in which it may edit; what an observed one edits is dropped. */
@@ -53,10 +70,18 @@ export interface Matter {
 /** A plugin's turn at a message: once it is closed, whatever it still does to its view throws. */
 export interface Turn {
   readonly message?: Editable;
+  /** What was edited in it so far, in words. */
+  edits?(): readonly string[];
   close(): void;
 }
 
 const noTurn: Turn = { close() {} };
+
+/** A turn that has begun, and when: monotonic milliseconds, where somebody wants to know. */
+interface Turned {
+  readonly turn: Turn;
+  readonly began: number;
+}
 
 type Handler = (call: Call, turn: Turn) => unknown;
 type CallHandler<K extends AskedHook> = (handler: Hooks[K], call: Call, turn: Turn) => unknown;
@@ -96,6 +121,11 @@ export class Chain {
         this.#asked.set(hook, [...(this.#asked.get(hook) ?? []), instance]);
       }
     }
+  }
+
+  /** Whether any plugin is only observed. */
+  get observes(): boolean {
+    return this.generation.instances.some(({ observe }) => observe);
   }
 
   /** Whether any plugin has a handler for it. */
@@ -151,6 +181,7 @@ export class Chain {
   #one(instance: Instance, hook: AskedHook, matter: Matter, handler: Handler): Answered | Promise<Answered> {
     const call = new LazyCall(matter.dryRun ?? false, matter.gone);
     const turn = matter.turn?.(instance) ?? noTurn;
+    const turned: Turned = { turn, began: matter.hearsAll ? this.clock.monotonic() : 0 };
     const finish = (answer: () => Answered): Answered => {
       turn.close();
       return answer();
@@ -159,39 +190,64 @@ export class Chain {
     try {
       said = handler(call, turn);
     } catch (error) {
-      return finish(() => this.#failed(instance, hook, matter, error));
+      return finish(() => this.#failed(instance, hook, matter, turned, error));
     }
-    if (!isThenable(said)) return finish(() => this.#heard(instance, hook, matter, said));
+    if (!isThenable(said)) return finish(() => this.#heard(instance, hook, matter, turned, said));
     return this.#inTime(instance, call, said, matter.gone).then(
-      (late) => finish(() => this.#heard(instance, hook, matter, late)),
-      (error) => finish(() => this.#failed(instance, hook, matter, error)),
+      (late) => finish(() => this.#heard(instance, hook, matter, turned, late)),
+      (error) => finish(() => this.#failed(instance, hook, matter, turned, error)),
     );
   }
 
-  #heard(instance: Instance, hook: AskedHook, matter: Matter, said: unknown): Answered {
+  #heard(instance: Instance, hook: AskedHook, matter: Matter, turned: Turned, said: unknown): Answered {
     let verdict: Verdict | undefined;
     try {
       verdict = readVerdict(hook, said);
     } catch (error) {
-      return this.#failed(instance, hook, matter, error);
+      return this.#failed(instance, hook, matter, turned, error);
     }
-    if (!verdict) return undefined;
-    matter.heard?.({ hook, plugin: instance.name, said: verdict, observed: instance.observe });
-    if (instance.observe) {
-      this.log.info("observed", {
-        plugin: instance.name,
-        hook,
-        verdict: summary(verdict),
-        session: matter.session?.id,
-      });
-      return undefined;
+    if (verdict || matter.hearsAll || instance.observe) {
+      this.#tell(instance, hook, matter, turned, verdict ?? "nothing");
     }
+    if (!verdict || instance.observe) return undefined;
     if (verdict.verdict === "accept") return { kind: "claim", by: instance, claim: verdict.claim };
     return { kind: "objection", by: instance.name, verdict };
   }
 
-  #failed(instance: Instance, hook: AskedHook, matter: Matter, error: unknown): Answered {
-    matter.heard?.({ hook, plugin: instance.name, said: "failed", observed: instance.observe });
+  /** Tells who listens; what an observed plugin says, and what it would have edited, is in the log as well. */
+  #tell(
+    { name: plugin, observe: observed }: Instance,
+    hook: AskedHook,
+    { heard, about, hearsAll, session }: Matter,
+    { turn, began }: Turned,
+    said: Heard["said"],
+    why?: string,
+  ): void {
+    const edits = observed || hearsAll ? turn.edits?.() ?? [] : [];
+    if (said === "nothing" && edits.length === 0 && !hearsAll) return;
+    heard?.({
+      hook,
+      plugin,
+      said,
+      observed,
+      ...(about !== undefined && { about }),
+      ...(edits.length > 0 && { edits }),
+      ...(why !== undefined && { why }),
+      ...(hearsAll && { took: this.clock.monotonic() - began }),
+    });
+    if (!observed || said === "failed" || (said === "nothing" && edits.length === 0)) return;
+    this.log.info("observed", {
+      plugin,
+      hook,
+      ...(said !== "nothing" && { verdict: summary(said), rule: said.rule }),
+      ...(about !== undefined && { about }),
+      ...(edits.length > 0 && { edits }),
+      session: session?.id,
+    });
+  }
+
+  #failed(instance: Instance, hook: AskedHook, matter: Matter, turned: Turned, error: unknown): Answered {
+    this.#tell(instance, hook, matter, turned, "failed", explain(error));
     if (matter.gone?.aborted) return instance.observe ? undefined : { kind: "failure", by: instance.name };
     this.log.error("plugin failed", {
       plugin: instance.name,

@@ -4,7 +4,7 @@
  */
 import type { Channel } from "./channel/channel.ts";
 import { ChannelLost } from "./channel/channel.ts";
-import type { Chain } from "./chain.ts";
+import type { Chain, Hearing } from "./chain.ts";
 import type { Clock } from "./clock.ts";
 import type { Passing } from "./delivery/passing.ts";
 import { whoWaitsFor } from "./draining.ts";
@@ -13,6 +13,7 @@ import type { Ids } from "./ids.ts";
 import type { Metrics } from "./admin/metrics.ts";
 import type { Log } from "./log.ts";
 import type { Body } from "./message/content.ts";
+import type { Observations } from "./observe/observations.ts";
 import { Phases } from "./phases.ts";
 import type { Disconnected, Session } from "./plugin.ts";
 import type { Mechanism } from "./smtp/sasl.ts";
@@ -54,6 +55,10 @@ export interface ConnectionOptions {
   readonly metrics: Metrics;
   /** Who passes on what a proxy claims. */
   readonly passing?: Passing | undefined;
+  /** Where it is noted what observed plugins say; absent: nowhere. */
+  readonly observations?: Observations;
+  /** `explain`: nothing is kept or reported, this hears all, and this user has logged in. */
+  readonly dry?: { readonly hear: Hearing; readonly user?: Session["user"] };
   readonly isTrusted: (address: string) => boolean;
   /** The client network of an address, as `Session.remote.network`. */
   readonly networkOf: (address: string) => string;
@@ -136,6 +141,7 @@ class Connection {
     const remote = { address, network: options.networkOf(address), port };
     this.#session = new ClientSession(id, traits.role, traits.protocol, remote, trusted);
     this.#session.tls = channel.tls;
+    this.#session.user = options.dry?.user;
     this.#log = options.log.with({ session: id, ip: address });
     const offersAuth = traits.role === "submission" || traits.auth;
     this.#smtp = new SmtpSession({
@@ -150,6 +156,7 @@ class Connection {
         mechanisms: offersAuth ? options.mechanisms : [],
         inClear: traits.allowPlain && isLoopback(address),
       },
+      authenticated: this.#session.user !== undefined,
       trusted,
       unread: () => channel.buffered + this.#ahead.octets,
     });
@@ -160,6 +167,8 @@ class Connection {
       noRoom: options.noRoom,
       metrics: options.metrics,
       passing: options.passing,
+      observations: options.observations,
+      dry: options.dry?.hear,
     });
   }
 
@@ -383,6 +392,7 @@ class Connection {
     this.#content = undefined;
     const failed = this.#bodyFailed;
     this.#bodyFailed = undefined;
+    let fate: "accepted" | "refused" = "refused";
     try {
       const taken = failed
         ? this.#options.intake.notKept(envelope, this.#phases.refuse("data", "core", replies.noRoom, {}))
@@ -394,12 +404,15 @@ class Connection {
           gone: this.#gone.signal,
         });
       const accepted = taken.some(isPositive);
-      if (accepted) this.#messages++;
+      if (accepted) {
+        this.#messages++;
+        fate = "accepted";
+      }
       this.#options.metrics.messageEnded(accepted ? "accepted" : "refused", body.size);
       return this.#session.protocol === "lmtp" ? taken : taken.slice(0, 1);
     } finally {
       await body.discard();
-      this.#phases.forget();
+      this.#phases.forget(fate);
     }
   }
 
@@ -424,6 +437,8 @@ class Connection {
     this.#gone.abort(clientGone);
     await this.#forget();
     this.#log[open ? "info" : "debug"]("disconnected", { reason: this.#reason, messages: this.#messages });
+    this.#phases.over(this.#messages);
+    if (this.#options.dry) return;
     this.#phases.chain.report("disconnect", {
       session: this.#session,
       reason: this.#reason,

@@ -25,10 +25,13 @@ export class ClientSession implements Session {
 /** Says whose handler may edit an envelope at this moment; outside of a turn, every edit throws. */
 export class EditGate {
   #turn: { readonly plugin: string; readonly observed: boolean } | undefined;
+  /** What was edited in the last turn, an observed plugin's as well. */
+  made: string[] = [];
 
   /** From here to `close` edits are this plugin's; an observed one's are dropped. */
   open(plugin: string, observed: boolean): void {
     this.#turn = { plugin, observed };
+    if (this.made.length > 0) this.made = [];
   }
 
   close(): void {
@@ -38,6 +41,7 @@ export class EditGate {
   /** Makes an edit. @throws {TypeError} when no handler of the transaction runs. */
   edit(what: string, change: (plugin: string) => void): void {
     if (!this.#turn) throw new TypeError(`${what}: the hook has returned, edits are over`);
+    this.made.push(what);
     if (!this.#turn.observed) change(this.#turn.plugin);
   }
 }

@@ -77,6 +77,8 @@ export interface DeliveringTransport {
   readonly inline: boolean;
   /** Recipients a call, at most. */
   readonly batch: number;
+  /** Milliseconds an attempt may take; absent: what one answer of its plugin may. */
+  readonly timeout?: number;
 }
 
 /** All plugins of one configuration. */

@@ -28,9 +28,12 @@ export interface HostServices {
 /** What plugins of one generation have told each other, by name of the fact; kept as long as what it is about. */
 export class Facts {
   readonly #told = new WeakMap<object, Map<string, Json>>();
+  /** Hears of each; set by who explains. */
+  onTold: ((name: string, value: Json, plugin: string) => void) | undefined;
 
   /** Keeps a fact about a session or a transaction; the last word counts. */
-  tell(about: object, name: string, value: Json): void {
+  tell(about: object, name: string, value: Json, plugin: string): void {
+    this.onTold?.(name, value, plugin);
     const facts = this.#told.get(about);
     if (facts) facts.set(name, value);
     else this.#told.set(about, new Map([[name, value]]));
@@ -132,7 +135,7 @@ export function makeHost(registered: Registered, services: HostServices, facts: 
       registered.demandSetup("provides()");
       registered.provided.add(fact);
       // What an observed plugin says must change nothing.
-      return observe ? () => {} : (of: S, value: T) => facts.tell(of, fact, value);
+      return observe ? () => {} : (of: S, value: T) => facts.tell(of, fact, value, name);
     },
     needs<T extends Json, S extends object>({ fact }: Fact<T, S>, how: { optional?: boolean } = {}) {
       registered.demandSetup("needs()");
@@ -167,7 +170,7 @@ function addTransport(
   registered: Registered,
   asked: string,
   deliver: Deliver,
-  { inline = false, batch = 1 }: { inline?: boolean; batch?: number },
+  { inline = false, batch = 1, timeout }: { inline?: boolean; batch?: number; timeout?: number },
 ) {
   registered.demandSetup("transport()");
   demandName(asked);
@@ -177,8 +180,12 @@ function addTransport(
   if (!Number.isInteger(batch) || batch < 1) {
     throw new TypeError(`transport "${asked}" has batch ${batch}: it is a number of recipients, 1 or more`);
   }
+  if (timeout !== undefined && !(Number.isFinite(timeout) && timeout > 0)) {
+    throw new TypeError(`transport "${asked}" has timeout ${timeout}: it is a number of milliseconds`);
+  }
   const name = registered.transportName(asked);
-  registered.transports.push({ name, by: registered.instance, deliver, inline, batch });
+  const limited = timeout === undefined ? {} : { timeout };
+  registered.transports.push({ name, by: registered.instance, deliver, inline, batch, ...limited });
   return { transport: name };
 }
 

@@ -6,7 +6,7 @@ import type { Ruling, Turn } from "./chain.ts";
 import type { Clock } from "./clock.ts";
 import type { Envelope, EnvelopeRecipient } from "./envelope.ts";
 import type { Generation, Instance } from "./generation.ts";
-import { Keeping, removedByAll, type Tellings, type Told } from "./keeping.ts";
+import { Keeping, type KeepingSpool, removedByAll, type Tellings, type Told } from "./keeping.ts";
 import type { Log } from "./log.ts";
 import type { Body } from "./message/content.ts";
 import { makeField } from "./message/field.ts";
@@ -17,7 +17,6 @@ import type { Phases } from "./phases.ts";
 import type { Incoming, Transport } from "./plugin.ts";
 import { objected } from "./ruling.ts";
 import { isPositive, isTemporary, replies, type Reply } from "./smtp/reply.ts";
-import type { Spool } from "./spool/spool.ts";
 
 /** What the intake of a server needs. */
 export interface IntakeOptions {
@@ -28,7 +27,7 @@ export interface IntakeOptions {
   /** Where a plugin's `replaceBody` writes to. */
   readonly newBody: (id: string) => Body;
   /** What nobody else takes is kept here. */
-  readonly spool: Spool;
+  readonly spool: KeepingSpool;
 }
 
 /** One message on its way in. */
@@ -114,37 +113,25 @@ export class Intake {
 
   // ── What the plugins say ─────────────────────────────────────────────────────────────────────────
 
-  #askData({ phases, envelope, gone }: Arriving, message: EditableMessage): Ruling | Promise<Ruling> {
-    const matter = {
-      session: phases.session,
-      gone,
-      heard: phases.hearing(envelope),
-      turn: turnAt(envelope, message),
-    };
+  #askData({ phases, envelope }: Arriving, message: EditableMessage): Ruling | Promise<Ruling> {
     return phases.chain.ask(
       "data",
-      matter,
+      phases.matter(envelope, turnAt(envelope, message)),
       (handler, call, turn) => handler(phases.session, turn.message!, envelope, call),
     );
   }
 
   /** Those that a plugin objected to, with what they are told; `accept({ via })` moves a recipient's copy. */
   async #askForEach(
-    { phases, envelope, gone }: Arriving,
+    { phases, envelope }: Arriving,
     message: EditableMessage,
   ): Promise<Tellings> {
     const told: Tellings = new Map();
     if (!phases.chain.has("dataFor")) return told;
     for (const recipient of envelope.recipients) {
-      const matter = {
-        session: phases.session,
-        gone,
-        heard: phases.hearing(envelope),
-        turn: turnAt(envelope, message),
-      };
       const ruling = await phases.chain.ask(
         "dataFor",
-        matter,
+        phases.matter(envelope, turnAt(envelope, message), recipient.address),
         (handler, call, turn) => handler(phases.session, recipient, turn.message as Incoming, envelope, call),
       );
       const objection = objected("dataFor", ruling);
@@ -271,8 +258,13 @@ function turnAt({ gate }: Envelope, message: EditableMessage): (instance: Instan
     gate.open(instance.name, instance.observe);
     const own = instance.observe ? message.fork() : message;
     const editing = own.editing(instance.name);
+    const before = own.trace.length;
     return {
       message: editing.view,
+      edits: () => [
+        ...own.trace.slice(before).map(({ edit, name }) => `${edit} ${name ?? "body"}`),
+        ...gate.made,
+      ],
       close() {
         editing.close();
         gate.close();

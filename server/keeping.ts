@@ -42,13 +42,21 @@ const notNow = 15 * 60_000;
 /** What waits in the queue for a next hop's word is forgotten with it, or due at once; after a crash it is due then. */
 const untilHeard = 60 * 60_000;
 
+/** What keeping needs of a spool. */
+export type KeepingSpool = Pick<Spool, "keep" | "record" | "remove">;
+
 /** Finds a keeper. */
 export class Keeping {
-  constructor(readonly options: { readonly clock: Clock; readonly spool: Spool }) {}
+  constructor(readonly options: { readonly clock: Clock; readonly spool: KeepingSpool }) {}
 
   /** Keeps the message for its open recipients, and says in `told` what came of it. @throws what the spool throws. */
   async keep(arriving: Arriving, keepable: Keepable, told: Tellings): Promise<void> {
     const { message, received, open, later } = keepable;
+    if (arriving.phases.options.dry) {
+      const pretended = await this.#pretend(arriving, keepable);
+      for (const recipient of [...open, ...later]) told.set(recipient, pretended);
+      return;
+    }
     const queued = await this.#askQueue(arriving, message.sealed([received]), told);
     const { binding } = arriving.envelope;
     if (!queued && binding?.isBound) return await this.#passOn(arriving, keepable, binding, told);
@@ -139,16 +147,15 @@ export class Keeping {
 
   /** @param told Who was refused already: whoever keeps the message must not keep it for them (LMTP has said so). */
   async #askQueue(
-    { phases, envelope, gone }: Arriving,
+    { phases, envelope }: Arriving,
     sealed: SealedMessage,
     told: ReadonlyMap<EnvelopeRecipient, Told>,
   ): Promise<Told | undefined> {
     if (!phases.chain.has("queue")) return undefined;
     for (const recipient of told.keys()) envelope.leaveOut(recipient);
-    const matter = { session: phases.session, gone, heard: phases.hearing(envelope) };
     const ruling = await phases.chain.ask(
       "queue",
-      matter,
+      phases.matter(envelope, undefined),
       (handler, call) => handler(phases.session, sealed, envelope, call),
     );
     const objection = objected("queue", ruling);
@@ -162,27 +169,21 @@ export class Keeping {
     return { reply: replies.accepted(printable(id)), by: ruling.by.name };
   }
 
+  /** A dry run's: who takes a message whole isn't asked, for it would. @returns What a real session would be told. */
+  async #pretend(arriving: Arriving, keepable: Keepable): Promise<Told> {
+    const told = await this.#spool(arriving, keepable);
+    const inline = inlineWay(arriving, keepable);
+    return inline ? { reply: replies.deliveredNow(arriving.envelope.id), by: inline.target.by } : told;
+  }
+
   /** One final recipient, whose transport may be tried before the reply: its outcome is the reply, nothing is queued. */
-  async #askInline(
-    arriving: Arriving,
-    { message, received, open, later }: Keepable,
-  ): Promise<Told | undefined> {
-    const [recipient, ...others] = open;
-    const [target, ...targets] = recipient?.finals ?? [];
-    if (!recipient || !target || others.length + targets.length + later.length > 0) return undefined;
-    const { chain, session } = arriving.phases;
-    if (session.protocol === "internal") return undefined; // nobody is there to try again: it is kept, then tried
-    if (recipient.dsn.notify?.includes("SUCCESS")) return undefined; // the runner tells the sender (RFC 3461 §4.1)
-    const transport = chain.generation.transports.get(target.via);
-    return transport && "deliver" in transport && transport.inline
-      ? await this.#deliver(
-        arriving,
-        message.sealed([received, ...recipient.top]),
-        recipient,
-        target,
-        transport,
-      )
-      : undefined;
+  async #askInline(arriving: Arriving, keepable: Keepable): Promise<Told | undefined> {
+    const way = inlineWay(arriving, keepable);
+    if (!way) return undefined;
+    const { message, received } = keepable;
+    const { recipient, target, transport } = way;
+    const sealed = message.sealed([received, ...recipient.top]);
+    return await this.#deliver(arriving, sealed, recipient, target, transport);
   }
 
   async #deliver(
@@ -243,6 +244,28 @@ export class Keeping {
     const by = [...new Set(open.flatMap(({ finals }) => finals.map((one) => one.by)))];
     return { reply: replies.accepted(envelope.id), by: by.join(" ") || "core" };
   }
+}
+
+/** The way of a message that may be tried before the reply; `undefined`: it is spooled first. */
+interface InlineWay {
+  readonly recipient: EnvelopeRecipient;
+  readonly target: FinalTarget;
+  readonly transport: DeliveringTransport;
+}
+
+function inlineWay(
+  { phases: { chain, session } }: Arriving,
+  { open, later }: Keepable,
+): InlineWay | undefined {
+  const [recipient, ...others] = open;
+  const [target, ...targets] = recipient?.finals ?? [];
+  if (!recipient || !target || others.length + targets.length + later.length > 0) return undefined;
+  if (session.protocol === "internal") return undefined; // nobody is there to try again: it is kept, then tried
+  if (recipient.dsn.notify?.includes("SUCCESS")) return undefined; // the runner tells the sender (RFC 3461 §4.1)
+  const transport = chain.generation.transports.get(target.via);
+  return transport && "deliver" in transport && transport.inline
+    ? { recipient, target, transport }
+    : undefined;
 }
 
 /**

@@ -12,6 +12,8 @@ import type { Passing } from "./delivery/passing.ts";
 import type { Address, Credentials, Objection } from "./plugin.ts";
 import { type HopSaid, nameToNextHop } from "./proxying.ts";
 import { type Resolution, resolve, smtpTransport } from "./resolve.ts";
+import type { Fate, Observations } from "./observe/observations.ts";
+import { Watching } from "./observe/watching.ts";
 import { printable, toObjection, toReply } from "./ruling.ts";
 import type { Question } from "./smtp/session.ts";
 import { isPositive, replies, type Reply, reply } from "./smtp/reply.ts";
@@ -28,8 +30,10 @@ export interface PhaseOptions {
   readonly metrics?: Metrics;
   /** Who passes on what a proxy claims; absent: it is kept in the queue. */
   readonly passing?: Passing | undefined;
-  /** Nothing will be kept: plugins are told so, and `rejected` handlers hear nothing. */
-  readonly dryRun?: boolean;
+  /** Nothing will be kept: plugins are told so, `rejected` handlers hear nothing, and this hears all. */
+  readonly dry?: Hearing | undefined;
+  /** Where it is noted what observed plugins say; absent: nowhere. */
+  readonly observations?: Observations | undefined;
 }
 
 type Envelopes = Exclude<Question, { about: "message" }>;
@@ -38,19 +42,46 @@ type Envelopes = Exclude<Question, { about: "message" }>;
 export class Phases {
   /** The open transaction. */
   envelope: Envelope | undefined;
+  /** Absent where nobody is observed. */
+  readonly #watching: Watching | undefined;
 
-  constructor(readonly session: ClientSession, readonly chain: Chain, readonly options: PhaseOptions) {}
+  constructor(readonly session: ClientSession, readonly chain: Chain, readonly options: PhaseOptions) {
+    const { observations, metrics } = options;
+    if (observations && chain.observes) this.#watching = new Watching(observations, metrics);
+  }
 
   /** The greeting's objection. */
   connect(): Promise<Reply | undefined> | Reply | undefined {
-    return this.#gate(
+    const asked = this.#gate(
       "connect",
-      this.chain.ask("connect", this.#matter(), (handler, call) => handler(this.session, call)),
+      this.chain.ask("connect", this.matter(), (handler, call) => handler(this.session, call)),
     );
+    return this.#watching ? this.#watched(this.#watching, "session", asked) : asked;
   }
 
   /** Answers a question of the protocol: an objection, a reply, or nothing: go on. */
   answer(question: Envelopes): Promise<Reply | undefined> | Reply | undefined {
+    const answer = this.#answer(question);
+    if (!this.#watching) return answer;
+    const { about } = question;
+    return this.#watched(
+      this.#watching,
+      about === "mail" || about === "rcpt" ? "transaction" : "session",
+      answer,
+    );
+  }
+
+  #watched(
+    watching: Watching,
+    scope: "session" | "transaction",
+    answer: Promise<Reply | undefined> | Reply | undefined,
+  ): Promise<Reply | undefined> | Reply | undefined {
+    if (answer instanceof Promise) return answer.then((late) => this.#watched(watching, scope, late));
+    watching.answered(scope, answer !== undefined && answer.code >= 400);
+    return answer;
+  }
+
+  #answer(question: Envelopes): Promise<Reply | undefined> | Reply | undefined {
     switch (question.about) {
       case "helo":
         return this.#helo(question);
@@ -68,10 +99,16 @@ export class Phases {
     }
   }
 
-  /** The transaction is over, or was given up: also at a proxy's next hop. */
-  forget(): void {
+  /** The transaction is over, or was given up: also at a proxy's next hop. @param fate What became of its message. */
+  forget(fate: Fate = "none"): void {
     this.envelope?.binding?.release();
     this.envelope = undefined;
+    this.#watching?.transactionOver(fate);
+  }
+
+  /** The session is over. @param messages How many were accepted on it. */
+  over(messages: number): void {
+    this.#watching?.sessionOver(messages);
   }
 
   // ── The phases, in their order ───────────────────────────────────────────────────────────────────
@@ -82,7 +119,7 @@ export class Phases {
     this.session.extended = extended;
     const asked = this.chain.ask(
       "helo",
-      this.#matter(),
+      this.matter(),
       (handler, call) => handler(this.session, name, call),
     );
     return undoIfRefused(this.#gate("helo", asked), () => { // a failed EHLO changes nothing (CASES S02)
@@ -99,7 +136,7 @@ export class Phases {
       : { mechanism, user, password: secret };
     const ruling = await this.chain.ask(
       "auth",
-      this.#matter(),
+      this.matter(),
       (handler, call) => handler(this.session, credentials, call),
     );
     switch (ruling.kind) {
@@ -131,7 +168,7 @@ export class Phases {
       (address) => this.resolveAdded(address),
     );
     this.envelope = envelope;
-    const matter = this.#matter(envelope);
+    const matter = this.matter(envelope);
     const asked = this.chain.ask("mail", matter, (handler, call) => handler(this.session, envelope, call));
     return undoIfRefused(this.#gate("mail", asked), () => this.forget());
   }
@@ -143,7 +180,7 @@ export class Phases {
     const recipient = envelope.candidate(address, params);
     const asked = this.chain.ask(
       "rcpt",
-      this.#matter(envelope),
+      this.matter(envelope, turnAt(envelope), recipient.address),
       (handler, call) => handler(this.session, recipient, envelope, call),
     );
     return asked instanceof Promise
@@ -265,7 +302,7 @@ export class Phases {
   async #lookUp(hook: "vrfy" | "expn", text: string): Promise<Reply> {
     const ruling = await this.chain.ask(
       hook,
-      this.#matter(),
+      this.matter(),
       (handler, call) => handler(this.session, text, call),
     );
     switch (ruling.kind) {
@@ -287,7 +324,7 @@ export class Phases {
   async #command(verb: string, argument: string): Promise<Reply> {
     const ruling = await this.chain.ask(
       "command",
-      this.#matter(),
+      this.matter(),
       (handler, call) => handler(this.session, verb, argument, call),
     );
     switch (ruling.kind) {
@@ -352,8 +389,9 @@ export class Phases {
       ...about,
       code: said.code,
       verdict: summary(verdict),
+      ...(verdict.rule !== undefined && { rule: verdict.rule }),
     });
-    if (!this.options.dryRun) {
+    if (!this.options.dry) {
       this.chain.report("rejected", {
         session: this.session,
         phase,
@@ -365,21 +403,32 @@ export class Phases {
     return said;
   }
 
-  #asking(envelope?: Envelope) {
-    const { gone, dryRun = false } = this.options;
-    return { gone, dryRun, heard: envelope && this.hearing(envelope) };
+  #asking(envelope?: Envelope, about?: string) {
+    const { gone, dry } = this.options;
+    const dryRun = dry !== undefined;
+    return { gone, dryRun, hearsAll: dryRun, heard: this.#hearing(envelope), about };
   }
 
-  #matter(envelope?: Envelope) {
-    return { ...this.#asking(envelope), session: this.session, turn: envelope && turnAt(envelope) };
+  /** What plugins are asked about: the session, and its transaction where there is one. */
+  matter(envelope?: Envelope, turn = envelope && turnAt(envelope), about?: string) {
+    return { ...this.#asking(envelope, about), session: this.session, turn };
   }
 
-  /** Notes who spoke, for the log line of the message. */
-  hearing(envelope: Envelope): Hearing {
-    return ({ hook, plugin, said, observed }) => {
-      envelope.said.push(
-        `${hook} ${plugin} ${said === "failed" ? said : said.verdict}${observed ? " (observed)" : ""}`,
-      );
+  /** Notes who spoke: for the log line of the message, for who explains, and for who judges observed plugins. */
+  #hearing(envelope: Envelope | undefined): Hearing | undefined {
+    const { dry } = this.options;
+    const watching = this.#watching;
+    if (!envelope && !dry && !watching) return undefined;
+    return (heard) => {
+      const { hook, plugin, said, observed } = heard;
+      if (said !== "nothing") {
+        envelope?.said.push(
+          `${hook} ${plugin} ${said === "failed" ? said : said.verdict}${observed ? " (observed)" : ""}`,
+        );
+      }
+      dry?.(heard);
+      if (!observed || !watching) return;
+      watching.heard(heard, { ip: this.session.remote.address, sender: envelope?.sender.address });
     };
   }
 }
@@ -403,7 +452,7 @@ function leaving(address: Address, { onward }: Resolution & { kind: "foreign" })
 function turnAt({ gate }: Envelope): (instance: Instance) => Turn {
   return (instance) => {
     gate.open(instance.name, instance.observe);
-    return { close: () => gate.close() };
+    return { edits: () => gate.made, close: () => gate.close() };
   };
 }
 

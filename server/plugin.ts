@@ -387,9 +387,14 @@ export interface Host {
    * Registers a transport, during `setup`.
    *
    * @param name Unique in the configuration; an instance named by `as:` carries that name instead.
-   * @param how `inline`: may be tried before the reply to the final dot. `batch`: recipients a call (default 1).
+   * @param how `inline`: may be tried before the reply to the final dot. `batch`: recipients a call (default 1). `timeout`:
+   * milliseconds an attempt may take, where that is not what one answer of the plugin may take.
    */
-  transport(name: string, deliver: Deliver, how?: { inline?: boolean; batch?: number }): Transport;
+  transport(
+    name: string,
+    deliver: Deliver,
+    how?: { inline?: boolean; batch?: number; timeout?: number },
+  ): Transport;
   /**
    * Registers a transport that hands mail on by SMTP or LMTP, during `setup`. The server's own client carries it: from the queue,
    * with kept connections, TLS as the hop says, an outcome for each recipient, and retries until it is delivered or given up.

@@ -54,14 +54,15 @@ export function nameToNextHop(
   chain: Chain,
   how: Pick<BindingOptions, "log" | "gone"> & {
     readonly passing?: Passing | undefined;
-    readonly dryRun?: boolean;
+    /** A dry run: no next hop is asked. */
+    readonly dry?: unknown;
   },
 ): HopSaid | Promise<HopSaid> | undefined {
-  const { passing, dryRun } = how;
+  const { passing, dry } = how;
   const [target, ...more] = recipient.finals;
   // With several targets there would be several answers: they are kept here, and go on from the queue.
   const transport = more.length === 0 && target ? chain.generation.transports.get(target.via) : undefined;
-  const isPassed = passing && !dryRun && isProxy(transport) && session.protocol !== "internal";
+  const isPassed = passing && !dry && isProxy(transport) && session.protocol !== "internal";
   const isBound = envelope.binding?.isBound ?? false;
   if (!isPassed) return isBound ? core(replies.anotherWay) : undefined;
   if (!isBound && envelope.accepted.length > 0) return core(replies.anotherWay);

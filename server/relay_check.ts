@@ -60,7 +60,7 @@ async function relaysFor(address: string, chain: Chain): Promise<string | undefi
     ids: { session: () => "check", message: () => "check" },
     gone: gone.signal,
     noRoom: () => undefined,
-    dryRun: true,
+    dry: () => {},
   });
   const envelope = new Envelope("check", sender, ownMailParams(false), () => Promise.resolve([]));
   phases.envelope = envelope;

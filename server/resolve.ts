@@ -40,6 +40,7 @@ export interface ResolveHow {
   readonly gone?: AbortSignal | undefined;
   readonly dryRun?: boolean;
   readonly heard?: Hearing | undefined;
+  readonly hearsAll?: boolean | undefined;
 }
 
 /** Resolves an address as given. Never throws: a plugin's failure is a `refused` with a temporary reply. */
@@ -61,7 +62,8 @@ async function resolvePostmaster(chain: Chain, address: Address, how: ResolveHow
 }
 
 function ask(chain: Chain, address: Address, how: ResolveHow, below?: Instance): Ruling | Promise<Ruling> {
-  return chain.ask("resolve", below ? { ...how, below } : how, (handler, call) => handler(address, call));
+  const matter = below || how.heard ? { ...how, below, about: address.address } : how;
+  return chain.ask("resolve", matter, (handler, call) => handler(address, call));
 }
 
 /** From the first ruling about an address to its resolution; most need nothing more. */

@@ -17,6 +17,7 @@ import { type Ids, openIds } from "./ids.ts";
 import { removeLinks } from "./load/reread.ts";
 import { type Listener, type Listeners, openListeners } from "./listen.ts";
 import { type OpenLog, openLog } from "./log.ts";
+import { Observations } from "./observe/observations.ts";
 import { Outgoing } from "./outgoing.ts";
 import { prepare, type Read, read } from "./prepare.ts";
 import { checkCache, dropPrivileges, lookUpUser } from "./privileges.ts";
@@ -56,6 +57,7 @@ interface Opened {
   readonly state: State;
   readonly store: Stores;
   readonly cache: Stores;
+  readonly observations: Observations;
   readonly dns: Resolver;
   readonly spool: LogSpool;
 }
@@ -246,9 +248,11 @@ export class Server {
   }
 
   async #openEdges(config: Config, state: State): Promise<Opened> {
+    const store = await this.#keep(openStore(join(state.folder, "store.db"), this.#clock));
     return {
       state,
-      store: await this.#keep(openStore(join(state.folder, "store.db"), this.#clock)),
+      store,
+      observations: await this.#keep(new Observations(store, this.#clock, this.#log)),
       cache: await this.#keep(memoryStore(this.#clock)),
       dns: await this.#keep(openDns({
         ...(config.dns.servers.length > 0 && { servers: config.dns.servers.map(serverText) }),
@@ -271,7 +275,7 @@ export class Server {
     return opened;
   }
 
-  #makeSessions({ spool }: Opened): Sessions {
+  #makeSessions({ spool, observations }: Opened): Sessions {
     return new Sessions({
       clock: this.#clock,
       log: this.#log,
@@ -286,6 +290,7 @@ export class Server {
         keyOf: (hops) => this.#outgoing!.passing.keyOf(hops),
         open: (request) => this.#outgoing!.passing.open(request),
       },
+      observations,
     });
   }
 

@@ -14,6 +14,7 @@ import { Intake } from "./intake.ts";
 import type { Log } from "./log.ts";
 import { type Metrics, noMetrics } from "./admin/metrics.ts";
 import type { Body } from "./message/content.ts";
+import type { Observations } from "./observe/observations.ts";
 import { networkOf } from "./listen/network.ts";
 import type { Whereabouts } from "./control/redirect.ts";
 import { resolve, smtpTransport } from "./resolve.ts";
@@ -56,6 +57,8 @@ export interface SessionsEdges {
   readonly metrics?: Metrics;
   /** Who passes on what a proxy claims; absent: it is kept in the queue. */
   readonly passing?: Passing;
+  /** Where it is noted what observed plugins say; absent: nowhere. */
+  readonly observations?: Observations;
 }
 
 /** A generation that sessions hold. */

@@ -33,10 +33,15 @@ const sweepEvery = 60_000;
  *
  * @param path Of the database file; its folder exists.
  * @param clock Decides what has expired.
+ * @param access `read`: beside a server that has it open, say; whoever writes is refused, and so is a file that is missing.
  * @throws {Error} when the file can't be opened, is damaged, or was written by a newer version; the message names it.
  */
-export async function openStore(path: string, clock: Clock): Promise<Stores> {
-  const database = new Database(path, clock);
+export async function openStore(
+  path: string,
+  clock: Clock,
+  access: "write" | "read" = "write",
+): Promise<Stores> {
+  const database = new Database(path, clock, access);
   await database.opened;
   return database;
 }
@@ -57,7 +62,7 @@ class Database implements Stores {
   #closed: PromiseWithResolvers<void> | undefined;
   #cancelSweep: () => void = () => {};
 
-  constructor(private readonly path: string, private readonly clock: Clock) {
+  constructor(private readonly path: string, private readonly clock: Clock, access: "write" | "read") {
     // This literal is what `deno compile` and bundlers look for: keep it whole, and the only one.
     this.#worker = new Worker(new URL("./store_worker.ts", import.meta.url), { type: "module" });
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -65,7 +70,7 @@ class Database implements Stores {
     this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
       if (data.kind === "results") return this.#settle(data.results);
       if (data.kind === "opened") {
-        this.#sweepLater();
+        if (access === "write") this.#sweepLater();
         return resolve();
       }
       this.#worker.terminate();
@@ -76,7 +81,7 @@ class Database implements Stores {
       this.#break(new Error(`store ${this.path}: its worker stopped: ${event.message}`));
       reject(this.#broken!);
     };
-    this.#post({ kind: "open", path });
+    this.#post({ kind: "open", path, access });
   }
 
   for(name: string): Store {

@@ -23,7 +23,7 @@ export type Request =
 export type Result = string | undefined | { readonly problem: string };
 
 export type ToWorker =
-  | { readonly kind: "open"; readonly path: string }
+  | { readonly kind: "open"; readonly path: string; readonly access: "write" | "read" }
   | { readonly kind: "requests"; readonly now: number; readonly requests: readonly Request[] }
   | { readonly kind: "close" };
 

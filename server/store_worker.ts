@@ -2,6 +2,8 @@
  * The store's thread: it owns the database and answers one batch of requests after another, each batch in one transaction.
  * Only `store.ts` talks to it.
  */
+import { existsSync } from "node:fs";
+import { pathToFileURL } from "node:url";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { type FromWorker, type Request, type Result, sumOf, type ToWorker } from "./store_request.ts";
 
@@ -30,7 +32,7 @@ let store: Opened | undefined;
 scope.onmessage = ({ data }) => {
   switch (data.kind) {
     case "open":
-      return scope.postMessage(open(data.path));
+      return scope.postMessage(open(data.path, data.access));
     case "requests":
       return scope.postMessage({ kind: "results", results: transact(store!, data.requests, data.now) });
     case "close":
@@ -39,11 +41,11 @@ scope.onmessage = ({ data }) => {
   }
 };
 
-function open(path: string): FromWorker {
+function open(path: string, access: "write" | "read"): FromWorker {
   try {
     // SQLite would make it readable to all that may look into the folder; the files beside it take its mode.
-    Deno.openSync(path, { create: true, write: true, mode: 0o600 }).close();
-    const database = new DatabaseSync(path);
+    if (access === "write") Deno.openSync(path, { create: true, write: true, mode: 0o600 }).close();
+    const database = access === "write" ? new DatabaseSync(path) : openToRead(path);
     const found = Object.values(database.prepare("PRAGMA user_version").get() ?? {})[0];
     if (found !== 0 && found !== version) {
       database.close();
@@ -51,6 +53,8 @@ function open(path: string): FromWorker {
         `store ${path} was written by another version (format ${found}, this one reads ${version})`;
       return { kind: "unusable", problem };
     }
+    if (access === "write") makeTables(database);
+    else database.exec("PRAGMA busy_timeout = 5000");
     store = prepared(database);
     return { kind: "opened" };
   } catch (error) {
@@ -62,7 +66,14 @@ function open(path: string): FromWorker {
   }
 }
 
-function prepared(database: DatabaseSync): Opened {
+/** Without a server that has it open the database is only the one file, and nothing is to be put beside it. */
+function openToRead(path: string): DatabaseSync {
+  const url = pathToFileURL(path);
+  if (!existsSync(`${path}-wal`)) url.searchParams.set("immutable", "1");
+  return new DatabaseSync(url, { readOnly: true });
+}
+
+function makeTables(database: DatabaseSync): void {
   database.exec(`
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
@@ -73,6 +84,9 @@ function prepared(database: DatabaseSync): Opened {
     CREATE INDEX IF NOT EXISTS entry_expires ON entry (expires);
     PRAGMA user_version = ${version};
   `);
+}
+
+function prepared(database: DatabaseSync): Opened {
   return {
     database,
     get: database.prepare("SELECT json, expires FROM entry WHERE name = ? AND key = ? AND expires > ?"),

@@ -39,6 +39,8 @@ export interface Reject {
   readonly text: string;
   /** The reply code; absent: the hook's default. */
   readonly code?: PermanentCode;
+  /** See {@linkcode because}. */
+  readonly rule?: string;
 }
 
 /** A temporary refusal; see {@linkcode defer}. */
@@ -51,6 +53,8 @@ export interface Defer {
   readonly text: string;
   /** The reply code; absent: the hook's default. */
   readonly code?: TemporaryCode;
+  /** See {@linkcode because}. */
+  readonly rule?: string;
 }
 
 /** A refusal that ends the connection; see {@linkcode disconnect}. */
@@ -61,6 +65,8 @@ export interface Disconnect {
   readonly status: Permanent | Temporary;
   /** What the client is told. */
   readonly text: string;
+  /** See {@linkcode because}. */
+  readonly rule?: string;
 }
 
 /** A yes, with what is claimed by it; see {@linkcode accept}. */
@@ -69,6 +75,8 @@ export interface Accept<C = unknown> {
   readonly verdict: "accept";
   /** What is claimed; empty for a plain yes. */
   readonly claim: C;
+  /** See {@linkcode because}. */
+  readonly rule?: string;
 }
 
 /** A no, of any kind. */
@@ -282,6 +290,32 @@ export function accept<C extends AnyClaim>(
 ): Accept<C>;
 export function accept(claim: unknown = {}): Accept {
   return { verdict: "accept", claim };
+}
+
+/**
+ * Says which option or rule decided: for `explain`, the log and who reads them. The client is never told.
+ *
+ * @param rule In an operator's words, as the configuration has it: `networks: 10.0.0.0/8`.
+ * @param verdict What was decided.
+ * @returns The verdict, to be returned from a handler.
+ *
+ * @example
+ * ```ts
+ * import { because, definePlugin, reject, z } from "postrider";
+ * export default definePlugin({
+ *   name: "no-senders",
+ *   options: z.object({ senders: z.array(z.string()) }),
+ *   setup(on, { senders }) {
+ *     on("mail", (_session, { sender }) => {
+ *       const listed = senders.find((one) => one === sender.address);
+ *       if (listed) return because(`senders: ${listed}`, reject("5.7.1", "Not from you"));
+ *     });
+ *   },
+ * });
+ * ```
+ */
+export function because<V extends Verdict>(rule: string, verdict: V): V {
+  return { ...verdict, rule };
 }
 
 /**

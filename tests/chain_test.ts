@@ -217,7 +217,7 @@ Deno.test("chain: an observed plugin is asked, logged and not obeyed", async () 
   const heard: string[] = [];
   const matter: Matter = {
     heard: ({ plugin, said, observed }) =>
-      heard.push(`${plugin} ${said === "failed" ? said : said.verdict} ${observed}`),
+      heard.push(`${plugin} ${typeof said === "string" ? said : said.verdict} ${observed}`),
   };
   const { ask, log } = rig(
     "mail",
@@ -228,6 +228,46 @@ Deno.test("chain: an observed plugin is asked, logged and not obeyed", async () 
   equal(told(await ask(matter)), "p3 4.7.1");
   deepEqual(heard, ["p1 reject true", "p2 failed true", "p3 defer false"]);
   equal(log.of("observed")[0]?.fields.verdict, "reject 5.7.1 No");
+});
+
+Deno.test("chain: who wants to hear all hears of silence, time, edits and why somebody failed", async () => {
+  const heard: unknown[] = [];
+  const matter: Matter = {
+    hearsAll: true,
+    about: "a@b.example",
+    heard: ({ plugin, said, took, edits, why, about }) =>
+      heard.push([plugin, said, took, edits, why?.split("\n")[0], about]),
+    turn: ({ name }) => ({ edits: () => name === "p1" ? ["prependHeader X"] : [], close() {} }),
+  };
+  const { ask } = rig(
+    "mail",
+    { says: () => undefined },
+    {
+      says: () => {
+        throw new Error("broken");
+      },
+      onError: "skip",
+    },
+    { says: () => no },
+  );
+  await ask(matter);
+  deepEqual(heard, [
+    ["p1", "nothing", 0, ["prependHeader X"], undefined, "a@b.example"],
+    ["p2", "failed", 0, undefined, "Error: broken", "a@b.example"],
+    ["p3", no, 0, undefined, undefined, "a@b.example"],
+  ]);
+});
+
+Deno.test("chain: what an observed plugin edits is told though it says nothing, others' silence is not", async () => {
+  const heard: unknown[] = [];
+  const matter: Matter = {
+    heard: ({ plugin, said, edits }) => heard.push([plugin, said, edits]),
+    turn: () => ({ edits: () => ["setSender"], close() {} }),
+  };
+  const { ask, log } = rig("mail", { says: () => undefined }, { says: () => undefined, observe: true });
+  await ask(matter);
+  deepEqual(heard, [["p2", "nothing", ["setSender"]]]);
+  deepEqual(log.of("observed").map(({ fields }) => fields.edits), [["setSender"]]);
 });
 
 Deno.test("chain: each plugin's turn is closed when its answer is there, whatever it is", async () => {

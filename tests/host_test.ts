@@ -123,6 +123,11 @@ for (
       ["t", () => Promise.resolve(delivered()), { batch: 0 }],
       'transport "t" has batch 0: it is a number of recipients, 1 or more',
     ],
+    [
+      "timeout",
+      ["t", () => Promise.resolve(delivered()), { timeout: 0 }],
+      'transport "t" has timeout 0: it is a number of milliseconds',
+    ],
   ] as [string, unknown[], string][]
 ) {
   Deno.test(`host: a transport with a bad ${name} throws`, () => {

@@ -339,3 +339,22 @@ Deno.test("onward: the server's end aborts a delivery that never ends", async ()
   await server[Symbol.asyncDispose]();
   equal(signal?.aborted, true);
 });
+
+Deno.test("onward: a transport's own time limit counts, not that of its plugin's answers", async () => {
+  const slow = definePlugin({
+    name: "slow",
+    setup(on, _options, host) {
+      const hang: Parameters<typeof host.transport>[1] = (_message, _recipients, { signal }) =>
+        new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+      const via = host.transport("slow", hang, { timeout: 600_000 });
+      on("resolve", () => accept({ via }));
+    },
+  });
+  await using server = await testServer({ plugins: [{ use: slow, timeout: "10s" }] });
+  await server.send({ to: alice });
+  await server.clock.advance("599s");
+  equal((await server.queue())[0]?.recipients[0]?.attempts, 0);
+  await server.clock.advance("1s");
+  await server.settled();
+  equal((await server.queue())[0]?.recipients[0]?.attempts, 1);
+});

@@ -1,6 +1,6 @@
 /** Sends mail for one address to others: aliases, small lists, catch-alls. Answers VRFY and EXPN for our own people. */
 import { domainToASCII } from "node:url";
-import { accept, cidr, definePlugin, path, reject, type Session, z } from "../../server/plugin.ts";
+import { accept, because, cidr, definePlugin, path, reject, type Session, z } from "../../server/plugin.ts";
 import { followYaml } from "../yaml_file.ts";
 import { type Asked, fold, readTable, split, Table } from "./table.ts";
 
@@ -69,7 +69,7 @@ export default definePlugin({
     if (internal.length > 0) {
       on("rcpt", (session, recipient) => {
         if (members(recipient) && !isOurs(session)) {
-          return reject("5.7.1", "Only members may write to this address");
+          return because("internal", reject("5.7.1", "Only members may write to this address"));
         }
       });
     }
@@ -96,7 +96,7 @@ export default definePlugin({
 
 function claim(table: Table, recipient: Asked) {
   const to = table.targets(recipient);
-  if (to) return accept({ to });
+  if (to) return because(`the alias ${table.find(recipient)?.key ?? "postmaster"}`, accept({ to }));
 }
 
 /** Whether an address, with any tag, is one of those only members may write to. */

@@ -4,6 +4,7 @@
  */
 import {
   accept,
+  because,
   defer,
   definePlugin,
   disconnect,
@@ -58,14 +59,16 @@ export default definePlugin({
     on("mail", ({ user }, { sender }) => {
       if (!user || sender.address === "") return;
       if (maySendAs(user, meant(sender.local, sender.domain))) return;
-      return reject("5.7.1", `${printable(user.name)} may not send as this address`, 553);
+      const rule = `${sender} is neither the account's own address nor in its sendAs`;
+      return because(rule, reject("5.7.1", `${printable(user.name)} may not send as this address`, 553));
     });
 
     if (relay) {
+      const relayed = because("relay: true, for users who have logged in", accept());
       on("rcpt", async ({ user }) => {
         if (!user) return;
         const accounts = await users.now();
-        if (accounts.get(user.name)) return accept();
+        if (accounts.get(user.name)) return relayed;
       });
     }
 

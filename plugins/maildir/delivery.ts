@@ -4,7 +4,7 @@
  */
 import type { Disk } from "./disk.ts";
 import type { Mailbox, Mailboxes } from "./mailbox.ts";
-import { type FileBody, joined } from "./content.ts";
+import { type FileBody, joined } from "../final_copy.ts";
 
 /** The delivery's time is over, or its client has gone: nothing was left behind. */
 export class Aborted extends Error {

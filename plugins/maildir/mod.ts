@@ -1,6 +1,15 @@
 /** Delivers to Maildirs, durably, and says who has one. */
 import { domainToASCII } from "node:url";
-import { accept, type Address, definePlugin, type Host, path, reject, z } from "../../server/plugin.ts";
+import {
+  accept,
+  type Address,
+  because,
+  definePlugin,
+  type Host,
+  path,
+  reject,
+  z,
+} from "../../server/plugin.ts";
 import { followYaml } from "../yaml_file.ts";
 import { machineDisk } from "./disk.ts";
 import { readLayout } from "./layout.ts";
@@ -81,7 +90,13 @@ export default definePlugin({
       inline: true,
       batch: 50,
     });
-    const here = accept({ via: transport });
+    const rule = typeof users === "string" && users !== "any"
+      ? `users: ${users}`
+      : users === "any"
+      ? "users: any"
+      : "users";
+    const here = because(users === undefined ? "the mailbox exists" : rule, accept({ via: transport }));
+    const made = because("postmaster, abuse and catchAll always exist", accept({ via: transport }));
     const exists = await whoExists(
       users,
       (address) => hasMailbox(layout.of(address.user, address.domain)),
@@ -94,10 +109,12 @@ export default definePlugin({
     const otherwise = ({ user, domain }: Address) => {
       const required = user === "postmaster" || user === "abuse"; // RFC 5321 §4.5.1, RFC 2142
       if (required && postmaster !== undefined && postmaster.toLowerCase() !== `${user}@${domain}`) {
-        return accept({ to: [postmaster] });
+        return because(`postmaster: ${postmaster}`, accept({ to: [postmaster] }));
       }
-      if (required || user === everyone) return here; // made when the first mail arrives
-      if (everyone !== undefined) return accept({ to: [`${everyone}@${domain}`] });
+      if (required || user === everyone) return made; // when the first mail arrives
+      if (everyone !== undefined) {
+        return because(`catchAll: ${catchAll}`, accept({ to: [`${everyone}@${domain}`] }));
+      }
     };
 
     on("resolve", (recipient) => {

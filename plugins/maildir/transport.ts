@@ -9,7 +9,7 @@ import {
   reject,
   type Target,
 } from "../../server/plugin.ts";
-import { type FileBody, type LineEndings, streamedBody, wholeBody } from "./content.ts";
+import { type FileBody, type LineEndings, streamedBody, wholeBody } from "../final_copy.ts";
 import { Aborted, deliver, type Writer } from "./delivery.ts";
 import type { Layout } from "./layout.ts";
 import { OutsideRoot } from "./mailbox.ts";

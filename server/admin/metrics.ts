@@ -16,6 +16,13 @@ export interface Metrics {
    * @param code The reply's.
    */
   replied(phase: string, plugin: string, code: number): void;
+  /**
+   * What a plugin with `observe: true` would have said.
+   *
+   * @param verdict `reject 5.7.1`, `accept`, `failed`, `edits`.
+   * @param fate What became of the mail without it.
+   */
+  observed(plugin: string, verdict: string, fate: "accepted" | "refused" | "none"): void;
   /** A message has come to its end. */
   messageEnded(verdict: "accepted" | "refused", octets: number): void;
   /**
@@ -42,6 +49,7 @@ export const noMetrics: Metrics = {
   sessionEnded: nothing,
   connectionRefused: nothing,
   replied: nothing,
+  observed: nothing,
   messageEnded: nothing,
   attempted: nothing,
   synced: nothing,

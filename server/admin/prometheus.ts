@@ -36,6 +36,7 @@ export class PrometheusMetrics implements Metrics {
   readonly #sessionsTotal: Tally<"role">;
   readonly #connectionsRefused: Tally<"reason">;
   readonly #replies: Tally<"phase" | "plugin" | "class">;
+  readonly #observed: Tally<"plugin" | "verdict" | "mail">;
   readonly #messages: Tally<"verdict">;
   #octets = 0;
   readonly #attempts: Tally<"transport" | "destination" | "outcome">;
@@ -59,6 +60,8 @@ export class PrometheusMetrics implements Metrics {
     );
     const decisions = "Refusals of each phase and answers to messages, by who decided.";
     this.#replies = tally("replies_total", decisions, ...["phase", "plugin", "class"] as const);
+    const watched = "What observed plugins would have said, by what became of the mail without them.";
+    this.#observed = tally("observed_total", watched, ...["plugin", "verdict", "mail"] as const);
     this.#messages = tally("messages_total", "Messages that came whole.", "verdict");
     const outcomes = "What attempts came to, by recipient; destinations that are rare are 'other'.";
     this.#attempts = tally("attempts_total", outcomes, ...["transport", "destination", "outcome"] as const);
@@ -109,6 +112,10 @@ export class PrometheusMetrics implements Metrics {
 
   replied(phase: string, plugin: string, code: number): void {
     this.#replies.add(phase, plugin, classes[Math.floor(code / 100)] ?? "other");
+  }
+
+  observed(plugin: string, verdict: string, fate: "accepted" | "refused" | "none"): void {
+    this.#observed.add(plugin, verdict.split(" ", 1)[0]!, fate);
   }
 
   messageEnded(verdict: "accepted" | "refused", octets: number): void {

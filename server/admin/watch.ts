@@ -69,6 +69,9 @@ export class Watch implements Metrics {
   replied(phase: string, plugin: string, code: number): void {
     this.#counts.replied(phase, plugin, code);
   }
+  observed(plugin: string, verdict: string, fate: "accepted" | "refused" | "none"): void {
+    this.#counts.observed(plugin, verdict, fate);
+  }
   messageEnded(verdict: "accepted" | "refused", octets: number): void {
     this.#counts.messageEnded(verdict, octets);
   }

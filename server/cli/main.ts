@@ -7,6 +7,8 @@ import type { Cli, ExitCode } from "./io.ts";
 import { systemCli } from "./io.ts";
 import { newPlugin } from "./new.ts";
 import { addQueueCommands } from "./queue_command.ts";
+import { addExplainCommand } from "./explain_command.ts";
+import { addObserveCommands } from "./observe_command.ts";
 import { schema } from "./schema.ts";
 import { serve } from "./serve.ts";
 import { type UserAction, userCommand } from "./user.ts";
@@ -57,6 +59,16 @@ function makeProgram(cli: Cli, exit: (code: ExitCode) => void): Command {
     .command("plugin <name>").description("write a plugin, its test, and say how to use it")
     .option("--dir <folder>", "where its files go", ".")
     .action(async (name: string, { dir }: { dir: string }) => exit(await newPlugin(name, dir, cli)));
+  addExplainCommand(
+    program.command("explain").description("a dry run: what each plugin says, and the replies"),
+    cli,
+    exit,
+  );
+  addObserveCommands(
+    program.command("observe").description("what plugins under `observe: true` would do"),
+    cli,
+    exit,
+  );
   addUserCommands(program.command("user").description("manage who may log in"), cli, exit);
   addDkimCommands(program.command("dkim").description("keys that sign mail"), cli, exit);
   addQueueCommands(program.command("queue").description("look into the queue, and change it"), cli, exit);

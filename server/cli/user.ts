@@ -1,6 +1,6 @@
 /** `user add|passwd|remove|list`: the accounts of the `auth` plugin, in the users file that the configuration names. */
 import auth from "../../plugins/auth/mod.ts";
-import { type Changed, changeUsersFile, listUsersFile } from "../../plugins/auth/file.ts";
+import { type Changed, changeUsersFile, listUsersFile, UsersFile } from "../../plugins/auth/file.ts";
 import { hashPassword } from "../../plugins/auth/hash.ts";
 import { accountName } from "../../plugins/auth/senders.ts";
 import { config } from "../config/config.ts";
@@ -29,8 +29,8 @@ export interface UserIo extends Io {
   readonly stderr: PromptOutput;
 }
 
-/** 0: done. 1: it failed. 2: the command or the configuration is wrong. */
-export type ExitCode = 0 | 1 | 2;
+/** 0: done. 1: it failed. 2: the command or the configuration is wrong. `explain` has 3: refused for now, and 4: refused for good. */
+export type ExitCode = 0 | 1 | 2 | 3 | 4;
 
 /**
  * Runs one `user` command.
@@ -58,6 +58,26 @@ export async function userCommand(action: UserAction, options: UserOptions, io: 
   } catch (error) {
     return say(error instanceof Error ? error.message : String(error), 1);
   }
+}
+
+/** An account, as the `auth` plugin of a configuration knows it. */
+export type KnownAccount =
+  | { readonly kind: "known"; readonly name: string; readonly sendAs: readonly string[] }
+  | { readonly kind: "unknown"; readonly file: string }
+  /** There is no `auth` to ask, or more than one. */
+  | { readonly kind: "nobody-knows" };
+
+/** Looks an account up, without its password. @throws {Error} when the users file can't be read. */
+export async function accountOf(config: string, text: string, io: UserIo): Promise<KnownAccount> {
+  const place = await findUsersFile({ config }, io);
+  if ("problem" in place) return { kind: "nobody-knows" };
+  const silent = { debug() {}, info() {}, warning() {}, error() {} };
+  const clock = { now: () => 0, sleep: () => Promise.resolve() };
+  const users = await UsersFile.open(place.file, { clock, log: silent });
+  const account = (await users.now()).get(accountName(text) ?? text);
+  return account
+    ? { kind: "known", name: account.name, sendAs: account.sendAs }
+    : { kind: "unknown", file: place.file };
 }
 
 async function list(file: string, io: UserIo): Promise<ExitCode> {

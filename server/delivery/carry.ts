@@ -31,7 +31,8 @@ export async function carry(
   const call = new TransportCall(attempt);
   try {
     gone?.throwIfAborted();
-    const said = await inTime(transport.by, transport.deliver(message, recipients, call), call, {
+    const timeout = transport.timeout ?? transport.by.timeout;
+    const said = await inTime({ timeout }, transport.deliver(message, recipients, call), call, {
       clock,
       gone,
     });

@@ -23,6 +23,8 @@ export interface SessionOptions {
   readonly encrypted: boolean;
   /** What AUTH offers; `inClear`: even without TLS, which only loopback may have. */
   readonly auth: { readonly mechanisms: readonly Mechanism[]; readonly inClear: boolean };
+  /** Whether somebody is taken to have logged in from the beginning. */
+  readonly authenticated?: boolean;
   /** The client is in a trusted network: it may go on talking behind its HELO (CASES P02). */
   readonly trusted: boolean;
   /** Octets that have arrived at the channel and were not received by this machine yet. */

@@ -105,7 +105,7 @@ export class SmtpSession {
   #pending: ((answer: Answer) => Step) | undefined;
   #queued: Step;
   #encrypted: boolean;
-  #authenticated = false;
+  #authenticated: boolean;
   #transaction = { recipients: 0, asked: 0, utf8: false, chunks: undefined as MessageReader | undefined };
   #counted = { errors: 0, refused: 0, idle: 0, logins: 0 };
   #closing: "quit" | "refused" = "refused";
@@ -113,6 +113,7 @@ export class SmtpSession {
   constructor(options: SessionOptions) {
     this.#options = options;
     this.#encrypted = options.encrypted;
+    this.#authenticated = options.authenticated ?? false;
     this.#rules = options.protocol === "lmtp" ? SmtpSession.#lmtpRules : SmtpSession.#smtpRules;
   }
 

@@ -26,6 +26,7 @@ const packages: Record<string, string> = {
   "/usr/sbin/unbound": "unbound",
   "ldns-keygen": "ldnsutils",
   "ldns-signzone": "ldnsutils",
+  "maildirmake.maildrop": "maildrop",
   "/usr/sbin/dovecot": "dovecot-imapd",
 };
 

@@ -188,3 +188,10 @@ Deno.test("options that can't work are refused with a sentence", async () => {
   ];
   for (const [given, sentence] of rows) await rejects(setUp(aliases, given), sentence);
 });
+
+Deno.test("it says which alias decided", async () => {
+  const rig = await setUp(aliases, options);
+  await resolve(rig, "sales+x@example.org");
+  await resolve(rig, "anyone@example.com");
+  deepEqual(rig.rules, ["the alias sales@example.org", "the alias @example.com"]);
+});

@@ -1,4 +1,5 @@
 /** Sets up one plugin without a server: its handlers are called directly, its host is a fake. */
+import { systemClock } from "../../server/clock.ts";
 import { parsingIn } from "../../server/options.ts";
 import type {
   Address,
@@ -127,6 +128,8 @@ export interface Rig {
   readonly transports: ReadonlyMap<string, { deliver: Deliver; inline: boolean; batch: number }>;
   readonly relays: ReadonlyMap<string, RelayRoute>;
   readonly log: readonly Line[];
+  /** Which rules decided (`because`), in order; what handlers return comes without them. */
+  readonly rules: string[];
   /** The wall clock, milliseconds; tests set it. */
   time: number;
   readonly dispose: void | Dispose;
@@ -160,11 +163,19 @@ export async function setUp<O extends z.ZodType>(
     delete: unused("store"),
   };
   const relays = new Map<string, RelayRoute>();
-  const rig = { handlers, owned, transports, relays, log, time: 1_700_000_000_000 };
+  const rules: string[] = [];
+  const plain = (said: unknown): unknown => {
+    if (said instanceof Promise) return said.then(plain);
+    if (typeof said !== "object" || said === null || !("rule" in said)) return said;
+    const { rule, ...verdict } = said;
+    rules.push(String(rule));
+    return verdict;
+  };
+  const rig = { handlers, owned, transports, relays, log, rules, time: 1_700_000_000_000 };
   const host: Host = {
     name: plugin.name,
     owns: (domains) => void owned.push(...domains),
-    clock: { now: () => rig.time, sleep: unused("sleep") },
+    clock: { now: () => rig.time, sleep: (ms, signal) => systemClock.sleep(ms, signal) },
     log: { debug: write("debug"), info: write("info"), warning: write("warning"), error: write("error") },
     store,
     cache: store,
@@ -193,6 +204,13 @@ export async function setUp<O extends z.ZodType>(
     needs: unused("facts"),
   };
   const parsed = parsingIn(folder, () => plugin.options!.parse(options)).value;
-  const dispose = await plugin.setup((hook, handler) => void (handlers[hook] = handler), parsed, host);
+  const dispose = await plugin.setup(
+    (hook, handler) => {
+      const asked = handler as (...all: unknown[]) => unknown;
+      handlers[hook] = ((...all: unknown[]) => plain(asked(...all))) as typeof handler;
+    },
+    parsed,
+    host,
+  );
   return Object.assign(rig, { dispose });
 }

@@ -81,3 +81,15 @@ Deno.test("what is no network or domain is refused; nothing at all is a warning"
   match((await setUp(relay, {})).log[0]!.text, /nobody may relay/);
   deepEqual((await setUp(relay, { users: true })).log, []);
 });
+
+Deno.test("it says which option decided", async () => {
+  const rig = await setUp(relay, {
+    networks: ["192.0.2.7", "10.0.0.0/8"],
+    users: true,
+    domains: ["example.com"],
+  });
+  ask(rig, { from: "10.1.2.3" }, "a@elsewhere.example");
+  ask(rig, { user: "alice@example.org" }, "a@elsewhere.example");
+  ask(rig, {}, "a@example.com");
+  deepEqual(rig.rules, ["networks: 10.0.0.0/8", "users", "domains"]);
+});

@@ -5,7 +5,7 @@ import {
   rejects,
   strictEqual as equal,
 } from "node:assert/strict";
-import { wholeBody } from "../../../plugins/maildir/content.ts";
+import { wholeBody } from "../../../plugins/final_copy.ts";
 import { Aborted, deliver, type Writer } from "../../../plugins/maildir/delivery.ts";
 import type { Disk } from "../../../plugins/maildir/disk.ts";
 import { Mailboxes, OutsideRoot } from "../../../plugins/maildir/mailbox.ts";

@@ -1,5 +1,5 @@
-/** A message as a file of a Maildir holds it: two lines on top, an earlier Return-Path gone, line ends as Unix has them. */
-import type { Message } from "../../server/plugin.ts";
+/** A message as final delivery writes it, to a file or to a command: an earlier Return-Path gone, line ends as Unix has them. */
+import type { Message } from "../server/plugin.ts";
 
 /** How lines end in the file. */
 export type LineEndings = "lf" | "crlf";

@@ -8,8 +8,8 @@ import {
   ToLf,
   wholeBody,
   withoutField,
-} from "../../../plugins/maildir/content.ts";
-import { message } from "../harness.ts";
+} from "../../plugins/final_copy.ts";
+import { message } from "./harness.ts";
 
 const latin1 = (bytes: Uint8Array) => Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
 const bytes = (text: string) => Uint8Array.from(text, (letter) => letter.charCodeAt(0));
