@@ -7,7 +7,7 @@ import { type Folder, makeFolder } from "./folder.ts";
 import { listMaildir, untilMessages } from "./mailbox.ts";
 import { accounts, attachment, noise, password } from "./mailhost.ts";
 import { NextHop, type Rules } from "./next_hop.ts";
-import { drawPorts, type Ports, type Postfix, startPostfix } from "./postfix.ts";
+import { type Door, drawPorts, type Ports, type Postfix, startPostfix } from "./postfix.ts";
 import { type Ended, run } from "./programs.ts";
 import { postrider, ServerProcess } from "./server.ts";
 import { mailboxOf, maildir, writeSettings } from "./small_server.ts";
@@ -40,6 +40,7 @@ class Front implements AsyncDisposable {
   static async open(
     how: Record<string, unknown> = {},
     settings: (ports: Ports) => Record<string, unknown> = () => ({}),
+    door: Door = "clear",
   ): Promise<Front> {
     await using undo = new AsyncDisposableStack();
     const folder = undo.use(await makeFolder());
@@ -47,7 +48,7 @@ class Front implements AsyncDisposable {
     const certificates = { right: certificate, impostor: certificate, stranger: certificate };
     const ports = drawPorts();
     await folder.write("users.yaml", await accounts("alice"));
-    const options = { domains: ["in.remote.test"], host: address, port: ports.clear, ...how };
+    const options = { domains: ["in.remote.test"], host: address, port: ports[door], ...how };
     const proxy = { use: "proxy", with: options, timeout: "2s" };
     const more = settings(ports);
     const config = await writeSettings(folder, { plugins: [proxy, maildir], ...more });
@@ -221,7 +222,7 @@ Deno.test("authentication in front: only who logs in gets through, and Postfix h
 });
 
 Deno.test("TLS towards Postfix, and a message of 30 MB, octet by octet", async () => {
-  await using front = await Front.open();
+  await using front = await Front.open({}, undefined, "right");
   const large = noise(30);
   const path = await front.folder.write("large.bin", large);
   const { code, stdout, stderr } = await front.swaks("a@in.remote.test", "--attach", `@${path}`, "-S");
@@ -229,6 +230,7 @@ Deno.test("TLS towards Postfix, and a message of 30 MB, octet by octet", async (
   const [bytes] = await untilMessages(front.postfix.maildir("in"), 1);
   const content = Buffer.from(bytes!.toString("latin1").replaceAll("\n", "\r\n"), "latin1");
   ok(attachment({ returnPath: "", deliveredTo: "", received: "", content, bytes: content }).equals(large));
+  equal((await front.server.logged("passed on"))["tls"], "TLSv1.3");
   deepEqual(await front.queue(), []);
 });
 
