@@ -263,7 +263,8 @@ function readRecipient(recipient: QueuedRecipient): AttemptRecipient | undefined
 
 /** Removed, held or changed: if it is still there, it is read anew. */
 /** Whether nobody else was even asked: a password file that is missing, no descriptors left. That is ours to mend. */
-const isOurs = ({ outcome, reason }: Result): boolean => outcome === "deferred" && reason === "local";
+const isOurs = (result: Result | undefined): boolean =>
+  result?.outcome === "deferred" && result.reason === "local"; // a transport may leave one out
 const allOurs = ({ results }: Answer): boolean => results.length > 0 && results.every(isOurs);
 
 const changed: Made = { kind: "void", lookAgainAfter: 1000 };

@@ -350,7 +350,10 @@ export class Runner {
 
   #count({ via, destination }: Job, { results }: Answer, seconds: number): void {
     const next = destination.slice(via.length + 1) || via;
-    for (const { outcome } of results) this.#options.metrics?.attempted(via, next, outcome, seconds);
+    // A transport that leaves one out defers it.
+    for (const result of results) {
+      this.#options.metrics?.attempted(via, next, result?.outcome ?? "deferred", seconds);
+    }
   }
 
   /** What the attempt says of its destination. */
