@@ -10,7 +10,11 @@ import { registerPlugins, root } from "./entry.ts";
 const output = `${root}dist/postrider`;
 
 /** Modules that no import names: what `new Worker(new URL(…))` runs. Bundled plugins are found by their literal imports. */
-const workers = ["server/store_worker.ts", "plugins/auth/hash_worker.ts"].map((path) => root + path);
+const workers = [
+  "server/store_worker.ts",
+  "server/tracking/tracking_worker.ts",
+  "plugins/auth/hash_worker.ts",
+].map((path) => root + path);
 
 /** What Deno says when it can't get the runtime; its next lines are which connection failed, and how. */
 const noRuntime = "Setting up base binary";

@@ -4,6 +4,7 @@ import { mailboxKey, parseAddress } from "./smtp/address.ts";
 import type { MailParams, RcptParams } from "./smtp/params.ts";
 import { makeField } from "./message/field.ts";
 import type { Binding } from "./proxying.ts";
+import type { ReportedOn } from "./spool/spool.ts";
 
 /** A session as the connection knows it; the chain shows it to handlers as {@linkcode Session}. */
 export class ClientSession implements Session {
@@ -118,6 +119,8 @@ export class Envelope implements OpenTransaction {
   readonly #removed = new Set<string>();
   /** Who said what, as far as somebody spoke: for the log. */
   readonly said: string[] = [];
+  /** It is a report of our own, on that message. */
+  about: ReportedOn | undefined;
   #recipients = 0;
 
   readonly params: ReadonlyMap<string, string>;

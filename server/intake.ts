@@ -100,7 +100,7 @@ export class Intake {
     if (open.length > 0) {
       const received = this.#received(arriving);
       await this.#keeping.keep(arriving, { message, received, open, later }, told);
-    }
+    } else if (told.size === 0) this.#keeping.noteNobody(arriving, message);
     return this.#answers(arriving, message, told);
   }
 

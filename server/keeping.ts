@@ -14,7 +14,8 @@ import type { Binding, HopSaid } from "./proxying.ts";
 import { objected, printable, toReply } from "./ruling.ts";
 import { mailboxKey } from "./smtp/address.ts";
 import { isPositive, replies, type Reply } from "./smtp/reply.ts";
-import type { QueuedRecipient, Spool } from "./spool/spool.ts";
+import type { PassedBy, QueuedRecipient, Spool } from "./spool/spool.ts";
+import { originOf, traceOf } from "./trace.ts";
 
 /** What a recipient is told, and by whom it was decided. */
 export interface Told {
@@ -43,7 +44,7 @@ const notNow = 15 * 60_000;
 const untilHeard = 60 * 60_000;
 
 /** What keeping needs of a spool. */
-export type KeepingSpool = Pick<Spool, "keep" | "record" | "remove">;
+export type KeepingSpool = Pick<Spool, "keep" | "record" | "remove" | "note">;
 
 /** Finds a keeper. */
 export class Keeping {
@@ -57,7 +58,7 @@ export class Keeping {
       for (const recipient of [...open, ...later]) told.set(recipient, pretended);
       return;
     }
-    const queued = await this.#askQueue(arriving, message.sealed([received]), told);
+    const queued = await this.#askQueue(arriving, keepable, message.sealed([received]), told);
     const { binding } = arriving.envelope;
     if (!queued && binding?.isBound) return await this.#passOn(arriving, keepable, binding, told);
     const answer = queued ?? await this.#askInline(arriving, keepable) ??
@@ -88,6 +89,7 @@ export class Keeping {
     const isTaken = isPositive(said.reply);
     for (const one of through) told.set(one, said);
     this.#reportPassed(arriving, binding, through, said);
+    if (isTaken) this.#notePassed(arriving, keepable, binding, through, said, waiting ? "part" : "whole");
     if (!waiting) return;
     // LMTP has a reply for each: what is kept of the others doesn't hang on these.
     const isKept = isTaken || arriving.phases.session.protocol === "lmtp";
@@ -147,10 +149,12 @@ export class Keeping {
 
   /** @param told Who was refused already: whoever keeps the message must not keep it for them (LMTP has said so). */
   async #askQueue(
-    { phases, envelope }: Arriving,
+    arriving: Arriving,
+    keepable: Keepable,
     sealed: SealedMessage,
     told: ReadonlyMap<EnvelopeRecipient, Told>,
   ): Promise<Told | undefined> {
+    const { phases, envelope, gone } = arriving;
     if (!phases.chain.has("queue")) return undefined;
     for (const recipient of told.keys()) envelope.leaveOut(recipient);
     const ruling = await phases.chain.ask(
@@ -166,6 +170,7 @@ export class Keeping {
     }
     if (ruling.kind !== "claim") return undefined;
     const { id } = ruling.claim as { id: string };
+    this.#note(arriving, keepable, { kind: "plugin", plugin: ruling.by.name, name: id });
     return { reply: replies.accepted(printable(id)), by: ruling.by.name };
   }
 
@@ -183,7 +188,11 @@ export class Keeping {
     const { message, received } = keepable;
     const { recipient, target, transport } = way;
     const sealed = message.sealed([received, ...recipient.top]);
-    return await this.#deliver(arriving, sealed, recipient, target, transport);
+    const { told, outcome } = await this.#deliver(arriving, sealed, recipient, target, transport);
+    if (outcome.verdict === "delivered") {
+      this.#note(arriving, keepable, { kind: "transport", via: target.via, reply: outcome.text });
+    }
+    return told;
   }
 
   async #deliver(
@@ -192,7 +201,7 @@ export class Keeping {
     recipient: EnvelopeRecipient,
     { address, via, by }: FinalTarget,
     transport: DeliveringTransport,
-  ): Promise<Told> {
+  ): Promise<{ told: Told; outcome: Outcome }> {
     const target = makeTarget(address, envelope.sender.address, recipient.address);
     const [outcome] = await carry(transport, sealed, [target], {
       clock: this.options.clock,
@@ -208,20 +217,62 @@ export class Keeping {
       transport: via,
       attempts: 1,
     });
-    return { reply: outcomeReply(outcome!, envelope.id), by };
+    return { told: { reply: outcomeReply(outcome!, envelope.id), by }, outcome: outcome! };
+  }
+
+  /** For `track`, of what never comes into the queue. */
+  #note(
+    { phases, envelope }: Arriving,
+    { message, open, later }: Keepable,
+    keeper: PassedBy["keeper"],
+  ): void {
+    const recipients = [...copiesOf(open, later, 0).keys()].map(({ address, original, via }) => ({
+      address,
+      original,
+      via,
+    }));
+    this.options.spool.note({
+      envelope: {
+        id: envelope.id,
+        received: this.options.clock.now(),
+        sender: envelope.sender.address,
+        utf8: envelope.smtputf8,
+        recipients,
+        from: originOf(phases),
+        trace: traceOf(phases, envelope, message),
+      },
+      size: message.content.size,
+      keeper,
+    });
+  }
+
+  #notePassed(
+    arriving: Arriving,
+    keepable: Keepable,
+    { via, host, tls }: Binding,
+    through: readonly EnvelopeRecipient[],
+    { reply: said }: HopSaid,
+    extent: "whole" | "part",
+  ): void {
+    const reply = [said.code, said.status, ...said.lines].filter((part) => part !== undefined).join(" ");
+    this.#note(arriving, { ...keepable, open: through, later: [] }, {
+      ...{ kind: "hop", via, extent, reply },
+      ...(host !== undefined && { host }),
+      ...(tls !== undefined && { tls }),
+    });
+  }
+
+  /** For `track`, of a message whose recipients were all removed by plugins. */
+  noteNobody(arriving: Arriving, message: EditableMessage): void {
+    this.#note(arriving, { message, received: "", open: [], later: [] }, { kind: "nobody" });
   }
 
   /** @param wait Milliseconds until it is due. */
-  async #spool(
-    { phases: { session }, envelope }: Arriving,
-    keepable: Keepable,
-    wait?: number,
-  ): Promise<Told> {
+  async #spool({ phases, envelope }: Arriving, keepable: Keepable, wait?: number): Promise<Told> {
     const { message, received, open, later } = keepable;
     const now = this.options.clock.now();
     const due = copiesOf(open, later, now + notNow);
     const times = wait === undefined ? [...due.values()] : [...due.values()].map(() => now + wait);
-    const { address: ip } = session.remote;
     await this.options.spool.keep(
       {
         id: envelope.id,
@@ -232,11 +283,8 @@ export class Keeping {
         edits: message.edits,
         top: [received],
         recipients: [...due.keys()],
-        from: {
-          ip,
-          ...(session.helo && { helo: session.helo }),
-          ...(session.user && { user: session.user.name }),
-        },
+        from: originOf(phases),
+        trace: traceOf(phases, envelope, message),
       },
       message.content,
       times,

@@ -67,8 +67,8 @@ export class Outgoing {
       log,
       ids,
       spool,
-      submitBounce: ({ recipients, content, utf8 }) =>
-        sessions.submit({ sender: "", recipients, content, utf8 }),
+      submitBounce: ({ recipients, content, utf8, about }) =>
+        sessions.submit({ sender: "", recipients, content, utf8, about }),
       viaOf: (address) => sessions.transportOf(address),
     });
     this.runner = new Runner({

@@ -423,7 +423,7 @@ export class Phases {
       const { hook, plugin, said, observed } = heard;
       if (said !== "nothing") {
         envelope?.said.push(
-          `${hook} ${plugin} ${said === "failed" ? said : said.verdict}${observed ? " (observed)" : ""}`,
+          `${hook} ${plugin} ${said === "failed" ? said : summary(said)}${observed ? " (observed)" : ""}`,
         );
       }
       dry?.(heard);

@@ -26,6 +26,8 @@ import { format, replies } from "./smtp/reply.ts";
 import { systemDisk } from "./spool/disk.ts";
 import { LogSpool } from "./spool/log.ts";
 import { openState, type State } from "./state.ts";
+import { databaseOf } from "./tracking/place.ts";
+import { Tracking } from "./tracking/tracking.ts";
 import { memoryStore, openStore, type Stores } from "./store.ts";
 import { Watching } from "./watching.ts";
 
@@ -60,6 +62,8 @@ interface Opened {
   readonly observations: Observations;
   readonly dns: Resolver;
   readonly spool: LogSpool;
+  /** Absent where the configuration wants none. */
+  readonly tracking: Tracking | undefined;
 }
 
 /**
@@ -249,6 +253,7 @@ export class Server {
 
   async #openEdges(config: Config, state: State): Promise<Opened> {
     const store = await this.#keep(openStore(join(state.folder, "store.db"), this.#clock));
+    const tracking = this.#makeTracking(config, state);
     return {
       state,
       store,
@@ -264,8 +269,16 @@ export class Server {
         log: this.#log,
         disk: this.#watch.timed(systemDisk),
         room: Math.max(2 * config.limits.message, leastRoom),
+        ...(tracking && { follower: tracking }),
       })),
+      tracking,
     };
+  }
+
+  /** What follows the queue, from before it is opened, so that nothing of it goes unread. */
+  #makeTracking({ tracking: { enabled, keep } }: Config, { folder }: State): Tracking | undefined {
+    if (!enabled) return undefined;
+    return new Tracking({ path: databaseOf(folder), clock: this.#clock, log: this.#log, keep });
   }
 
   /** Sees to it that this is closed in the end, whatever becomes of the start. */
@@ -295,11 +308,19 @@ export class Server {
   }
 
   /** The queue for people, and what an operator watches. */
-  async #openForPeople(config: Config, { state, spool }: Opened, outgoing: Outgoing): Promise<void> {
+  async #openForPeople(
+    config: Config,
+    { state, spool, tracking }: Opened,
+    outgoing: Outgoing,
+  ): Promise<void> {
     const [clock, log] = [this.#clock, this.#log];
     const { runner, directions } = outgoing;
     const queue = new LocalQueue(spool, clock, runner, directions);
-    this.#control = await ControlServer.open({ state: state.folder, queue, clock, log });
+    if (tracking) {
+      tracking.follow(spool);
+      this.#closers.push(() => tracking.close()); // before the spool, which it reads
+    }
+    this.#control = await ControlServer.open({ state: state.folder, queue, tracking, clock, log });
     this.#watch.open(config.admin, {
       clock,
       log,
@@ -340,8 +361,12 @@ export class Server {
     } catch (error) {
       this.#log.error("certificates not reloaded: the old ones stay", { error: (error as Error).message });
     }
-    for (const key of ["listen", "state", "user", "dns", "tls", "admin"] as const) {
-      if (JSON.stringify(found.config[key]) === JSON.stringify(this.#config[key])) continue;
+    if (this.#opened!.tracking) this.#opened!.tracking.keep = found.config.tracking.keep;
+    const restarts = (config: Config) => ({ ...config, tracking: config.tracking.enabled });
+    for (const key of ["listen", "state", "user", "dns", "tls", "admin", "tracking"] as const) {
+      if (JSON.stringify(restarts(found.config)[key]) === JSON.stringify(restarts(this.#config)[key])) {
+        continue;
+      }
       this.#log.warning("a change that needs a restart", { key });
     }
     await this.#outgoing!.reload(found.config);

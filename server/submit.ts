@@ -10,9 +10,17 @@ import type { Host } from "./plugin.ts";
 import { needsSmtpUtf8, parseAddress } from "./smtp/address.ts";
 import { ChunkDecoder } from "./smtp/data.ts";
 import { isPositive, type Reply } from "./smtp/reply.ts";
+import type { ReportedOn } from "./spool/spool.ts";
 
-/** Mail of our own; `utf8`: its header can only be sent under SMTPUTF8; `id`: made by `Ids.message`, where it has to be known before. */
-export type OwnMail = Parameters<Host["submit"]>[0] & { readonly utf8?: boolean; readonly id?: string };
+/**
+ * Mail of our own; `utf8`: its header can only be sent under SMTPUTF8; `id`: made by `Ids.message`, where it has to be known before;
+ * `about`: it is a report.
+ */
+export type OwnMail = Parameters<Host["submit"]>[0] & {
+  readonly utf8?: boolean;
+  readonly id?: string;
+  readonly about?: ReportedOn;
+};
 
 /** What submitting needs. */
 export interface SubmitOptions {
@@ -57,6 +65,7 @@ export async function submit(
     ownMailParams(utf8),
     (added) => phases.resolveAdded(added),
   );
+  envelope.about = mail.about;
   phases.envelope = envelope;
   for (const recipient of recipients) {
     if (recipient.domain === "") throw new TypeError('submit: "" is a sender, not a recipient');

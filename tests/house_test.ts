@@ -52,6 +52,11 @@ const rules: readonly { readonly room: string; readonly to: RegExp; readonly bec
     because: "who sends a message on doesn't ask who took it in",
   },
   {
+    room: "server/tracking/",
+    to: /^server\/(tracking|spool)\/|^server\/clock\.ts$/,
+    because: "it reads the queue's log, and nobody waits for it",
+  },
+  {
     room: "plugins/",
     to: /^(server\/(plugin|facts)\.ts$|plugins\/)/,
     because: "a bundled plugin has the public API only",

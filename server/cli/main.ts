@@ -6,11 +6,12 @@ import { dkimKeygen, dkimRecords } from "./dkim.ts";
 import type { Cli, ExitCode } from "./io.ts";
 import { systemCli } from "./io.ts";
 import { newPlugin } from "./new.ts";
-import { addQueueCommands } from "./queue_command.ts";
+import { addQueueCommands, systemQueueIo } from "./queue_command.ts";
 import { addExplainCommand } from "./explain_command.ts";
 import { addObserveCommands } from "./observe_command.ts";
 import { schema } from "./schema.ts";
 import { serve } from "./serve.ts";
+import { trackCommand, type TrackOptions } from "./track.ts";
 import { type UserAction, userCommand } from "./user.ts";
 
 /**
@@ -69,6 +70,15 @@ function makeProgram(cli: Cli, exit: (code: ExitCode) => void): Command {
     cli,
     exit,
   );
+  program.command("track <text>").description("show what became of a message")
+    .addOption(configOption())
+    .option("--since <when>", "received then or later: 36h, 7d, 2026-11-21T17:00Z")
+    .option("--limit <count>", "at most so many messages, the newest (default: 20)")
+    .option("--json", "for scripts")
+    .addHelpText("after", "\nTEXT is a queue id, a Message-ID, or the address of a sender or recipient.")
+    .action(async (text: string, options: Omit<TrackOptions, "text">) =>
+      exit(await trackCommand({ ...options, text }, systemQueueIo(cli)))
+    );
   addUserCommands(program.command("user").description("manage who may log in"), cli, exit);
   addDkimCommands(program.command("dkim").description("keys that sign mail"), cli, exit);
   addQueueCommands(program.command("queue").description("look into the queue, and change it"), cli, exit);

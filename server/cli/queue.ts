@@ -289,7 +289,7 @@ interface StateFolder {
 }
 
 /** Only what concerns the queue is read: it can be looked into while the rest of the file is broken. */
-async function stateFolder(file: string, io: QueueIo): Promise<StateFolder | { problem: string }> {
+export async function stateFolder(file: string, io: QueueIo): Promise<StateFolder | { problem: string }> {
   const { source, problems } = await readSource(file, io);
   const errors = problems.filter(({ severity }) => severity === "error");
   const state = readValue(config.shape.state, source, ["state"]);
@@ -306,7 +306,7 @@ async function stateFolder(file: string, io: QueueIo): Promise<StateFolder | { p
 }
 
 /** What the spool has to say is worth seeing only where something is wrong. */
-function logTo(io: QueueIo): Log {
+export function logTo(io: QueueIo): Log {
   const format = textFormatter(false);
   const nothing = () => {};
   const log: Log = {

@@ -120,7 +120,8 @@ function readCount(text: string): number {
   throw new InvalidArgumentError("It is not a number.");
 }
 
-function systemQueueIo(cli: Cli): QueueIo {
+/** The real terminal. */
+export function systemQueueIo(cli: Cli): QueueIo {
   return {
     ...cli,
     clock: systemClock,

@@ -8,6 +8,7 @@ import { parseDomain } from "../smtp/address.ts";
 import { admin } from "./admin.ts";
 import { outbound } from "./outbound.ts";
 import type { Path } from "./problem.ts";
+import { tracking } from "./tracking.ts";
 
 // ── Words ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -350,6 +351,7 @@ export const config = z.strictObject({
   admin: admin.describe(
     "where those who watch the server may ask it: /metrics and /healthz; absent: nowhere",
   ),
+  tracking: tracking.describe("what `track` can tell of messages, and how long"),
   dns: dns.describe("how names are looked up"),
   log: log.describe("what is logged, and how"),
 });

@@ -14,7 +14,8 @@ import type {
   Way,
 } from "./operations.ts";
 import type { SummaryRow } from "./summary.ts";
-import { type Line, readLines, type Request, writeAll } from "./protocol.ts";
+import type { Tracked, TrackedMessage, TrackQuery } from "../tracking/steps.ts";
+import { type Line, readLines, type Request, type TrackControl, writeAll } from "./protocol.ts";
 import { controlPath } from "./server.ts";
 
 /** The server could not be asked, or said that something went wrong: `message` is a sentence. */
@@ -28,7 +29,7 @@ export class ControlRefused extends Error {
  * @returns `"nobody"` where nobody answers.
  * @throws {ControlRefused} when somebody might, and this user may not ask.
  */
-export async function findServer(state: string): Promise<QueueControl | "nobody"> {
+export async function findServer(state: string): Promise<QueueControl & TrackControl | "nobody"> {
   const path = controlPath(state);
   try {
     (await Deno.connect({ transport: "unix", path })).close();
@@ -44,7 +45,7 @@ export async function findServer(state: string): Promise<QueueControl | "nobody"
 }
 
 /** A running server's queue. */
-class RemoteQueue implements QueueControl {
+class RemoteQueue implements QueueControl, TrackControl {
   readonly server = "running";
   readonly #path: string;
 
@@ -94,6 +95,16 @@ class RemoteQueue implements QueueControl {
 
   retryAll(): Promise<number> {
     return this.#one({ do: "retryAll" });
+  }
+
+  async find(query: TrackQuery): Promise<Tracked> {
+    const messages = new Map<string, TrackedMessage>();
+    for await (const item of this.#ask<TrackedMessage | Omit<Tracked, "messages">>({ do: "track", query })) {
+      if (!("steps" in item)) return { ...item, messages: [...messages.values()] };
+      const { id, steps } = item;
+      messages.set(id, { id, steps: [...messages.get(id)?.steps ?? [], ...steps] });
+    }
+    throw cutOff();
   }
 
   close(): Promise<void> {

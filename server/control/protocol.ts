@@ -3,6 +3,7 @@
  * this was all or what went wrong. A connection is for one request.
  */
 import { z } from "zod";
+import type { Tracked, TrackQuery } from "../tracking/steps.ts";
 import type { HostHop } from "../verdict.ts";
 import type { BulkChange, QueueControl } from "./operations.ts";
 import type { Summary, SummaryRow } from "./summary.ts";
@@ -51,10 +52,24 @@ export const request = z.discriminatedUnion("do", [
     asOf: z.number(),
   }),
   z.strictObject({ do: z.literal("retryAll") }),
+  z.strictObject({
+    do: z.literal("track"),
+    query: z.strictObject({
+      text: z.string().max(1000),
+      since: z.number().optional(),
+      limit: z.int().min(1).max(10_000),
+    }),
+  }),
 ]);
 
 /** A request. */
 export type Request = z.output<typeof request>;
+
+/** Who knows what became of messages. */
+export interface TrackControl {
+  /** @throws {Error} for people, where that can't be told now. */
+  find(query: TrackQuery): Promise<Tracked>;
+}
 
 /** A line of the answer. */
 export type Line =
@@ -65,11 +80,17 @@ export type Line =
 
 /** Octets a line may have: a request that names 50,000 messages, or an item with a whole header. */
 export const longestLine = 4 * 1024 * 1024;
+/** Steps in one item. */
+const stepsAtOnce = 2000;
 /** Octets of content in one item. */
 const chunk = 48 * 1024;
 
 /** Does what is asked; what it answers are the items. */
-export async function* perform(request: Request, queue: QueueControl): AsyncGenerator<unknown> {
+export async function* perform(
+  request: Request,
+  queue: QueueControl,
+  tracking?: TrackControl,
+): AsyncGenerator<unknown> {
   switch (request.do) {
     case "overview":
       return yield await queue.overview();
@@ -96,7 +117,19 @@ export async function* perform(request: Request, queue: QueueControl): AsyncGene
     case "change":
       return yield await queue.change(request.what as BulkChange, request.where, request.asOf);
     case "retryAll":
-      yield await queue.retryAll();
+      return yield await queue.retryAll();
+    case "track": {
+      if (!tracking) throw new Error("This server doesn't track messages: `tracking.enabled` is false.");
+      const { since, ...query } = request.query;
+      const { messages, ...rest } = await tracking.find({ ...query, ...(since !== undefined && { since }) });
+      for (const { id, steps } of messages) {
+        // Thousands of recipients, tried for days, would not fit a line: those that follow each other are one message.
+        for (let at = 0; at < Math.max(steps.length, 1); at += stepsAtOnce) {
+          yield { id, steps: steps.slice(at, at + stepsAtOnce) };
+        }
+      }
+      yield rest;
+    }
   }
 }
 

@@ -4,7 +4,15 @@ import { acceptDeno, type Accepting } from "../listen/accept.ts";
 import type { Clock } from "../clock.ts";
 import type { Log } from "../log.ts";
 import type { QueueControl } from "./operations.ts";
-import { type Line, perform, readLines, type Request, request, writeAll } from "./protocol.ts";
+import {
+  type Line,
+  perform,
+  readLines,
+  type Request,
+  request,
+  type TrackControl,
+  writeAll,
+} from "./protocol.ts";
 
 /** The control socket can't be had: `message` says why, and what to do. */
 export class ControlFailed extends Error {
@@ -21,6 +29,8 @@ export interface ControlOptions {
   /** The state directory, which has to be locked: then a socket in it is a dead one. */
   readonly state: string;
   readonly queue: QueueControl;
+  /** Absent: messages are not tracked. */
+  readonly tracking?: TrackControl | undefined;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -105,7 +115,7 @@ export class ControlServer {
     if (this.#open.size >= mostAtOnce) {
       return await writeAll(
         conn,
-        lineOf({ error: "The server is busy with other `queue` commands: try again." }),
+        lineOf({ error: "The server is busy with other commands: try again." }),
       );
     }
     const cancel = this.#options.clock.after(patience, () => close(conn));
@@ -113,9 +123,10 @@ export class ControlServer {
     const { value: asked, done } = await lines.next();
     cancel();
     if (done === true) return;
+    const { queue, tracking } = this.#options;
     let text = "";
     try {
-      for await (const item of perform(readRequest(asked), this.#options.queue)) {
+      for await (const item of perform(readRequest(asked), queue, tracking)) {
         text += lineOf({ item });
         if (text.length < batch) continue;
         await writeAll(conn, text);
@@ -124,7 +135,7 @@ export class ControlServer {
       text += lineOf({ end: true });
     } catch (error) {
       if (isGone(error)) throw error;
-      this.#options.log.warning("a queue command failed", { error: String(error) });
+      this.#options.log.warning("a command failed", { error: String(error) });
       text += lineOf({ error: error instanceof Error ? error.message : String(error) });
     }
     await writeAll(conn, text);

@@ -78,7 +78,7 @@ async function open(folder: string, { clock, log }: QueueEdges): Promise<LogSpoo
 }
 
 /** What root writes here, the server could not read when it comes back as its own user. */
-function becomeOwner(folder: string, { uid }: Deno.FileInfo): void {
+export function becomeOwner(folder: string, { uid }: Deno.FileInfo): void {
   if (Deno.uid() !== 0 || uid === null || uid === 0) return;
   const passwd = Deno.readTextFileSync("/etc/passwd").split("\n").map((line) => line.split(":"));
   const name = passwd.find((entry) => entry[2] === String(uid))?.[0];

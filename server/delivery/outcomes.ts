@@ -7,7 +7,7 @@ import type { Log } from "../log.ts";
 import { printable } from "../message/dsn.ts";
 import type { Address } from "../plugin.ts";
 import { parseAddress } from "../smtp/address.ts";
-import type { QueuedEnvelope, RecordedOutcome } from "../spool/spool.ts";
+import type { LastAttempt, QueuedEnvelope, RecordedOutcome } from "../spool/spool.ts";
 import type { Result } from "./attempt.ts";
 import { type Reported, wants } from "./reports.ts";
 import type { Candidate, Pending } from "./round.ts";
@@ -65,7 +65,8 @@ export class Outcomes {
     if (verdict.kind === "give up") return this.#failed(attempted, candidate, result, chain, attempts);
     const due = Math.round(now + verdict.after);
     this.#tell("deferred", attempted, candidate, result, chain, attempts, due);
-    return this.deferral(envelope, candidate, result, { due, attempts });
+    const last = this.#last(candidate, result);
+    return this.deferral(envelope, candidate, result, { due, attempts, last });
   }
 
   /** Tried again at `due`, with a word to the sender if it is time for one. */
@@ -73,7 +74,12 @@ export class Outcomes {
     envelope: QueuedEnvelope,
     { index, state, due: wasDue }: Candidate,
     result: Result,
-    { due, attempts }: { readonly due: number; readonly attempts: number },
+    { due, attempts, last }: {
+      readonly due: number;
+      readonly attempts: number;
+      /** Absent: nothing was tried. */
+      readonly last?: LastAttempt;
+    },
   ): Ending {
     const { timeline, policy } = this.options;
     const { delayNoticeAfter, giveUpAfter } = policy();
@@ -87,6 +93,7 @@ export class Outcomes {
       attempts,
       reply: shortReply(result),
       ...(noticed && { noticed }),
+      ...(last && { last }),
     };
     const outcome: RecordedOutcome = { id: envelope.id, recipient: index, state: next };
     if (!tell) return { kind: "record", outcome };
@@ -108,7 +115,7 @@ export class Outcomes {
     const outcome: RecordedOutcome = {
       id: envelope.id,
       recipient: index,
-      state: { state: "delivered", reply: shortReply(result) },
+      state: { state: "delivered", reply: shortReply(result), last: this.#last(candidate, result) },
     };
     // The next server reports it where it knows how (RFC 3461 §5.2.2); where it doesn't, we say how far it came.
     if (result.dsn === "passed on" || !wants("success", envelope.sender, envelope.recipients[index]!)) {
@@ -127,9 +134,20 @@ export class Outcomes {
   ): Ending {
     this.#tell("bounced", attempted, candidate, result, chain, attempts);
     const { index, due } = candidate;
-    const state = { ...candidate.state, attempts, reply: shortReply(result) };
+    const last = this.#last(candidate, result);
+    const state = { ...candidate.state, attempts, reply: shortReply(result), last };
     const reported = this.#reported(attempted.envelope, index, result, "failed");
     return { kind: "failed", failure: { candidate: { index, due, state }, reported } };
+  }
+
+  /** For `track`: also one that costs no attempt is one that was made. */
+  #last({ state: { attempts } }: Candidate, { host, tls }: Result): LastAttempt {
+    return {
+      at: Math.round(this.options.timeline.now()),
+      attempt: attempts + 1,
+      ...(host !== undefined && { host }),
+      ...(tls !== undefined && { tls }),
+    };
   }
 
   #reported(envelope: QueuedEnvelope, index: number, result: Result, action: Reported["action"]): Reported {

@@ -14,7 +14,7 @@ import { messageId } from "../message/received.ts";
 import { concat, render, renderedSize, renderHead } from "../message/render.ts";
 import type { Headers } from "../plugin.ts";
 import { smtpTransport } from "../resolve.ts";
-import type { QueuedEnvelope, QueuedRecipient, Spool } from "../spool/spool.ts";
+import type { QueuedEnvelope, QueuedRecipient, ReportedOn, Spool } from "../spool/spool.ts";
 
 /** A report, ready to be sent: its sender is `<>`. */
 export interface Bounce {
@@ -22,8 +22,8 @@ export interface Bounce {
   readonly content: Uint8Array<ArrayBuffer>;
   /** It can only be sent under SMTPUTF8. */
   readonly utf8: boolean;
-  /** The message it is about, for the log. */
-  readonly about: string;
+  /** The message it is about, for the log and `track`. */
+  readonly about: ReportedOn;
 }
 
 /** What reports need of the server. */
@@ -125,7 +125,12 @@ export class Reports {
       ? { part: "message" as const, octets: whole }
       : head && { part: "headers" as const, octets: headerOctets(head) };
     const content = this.#write(kind, envelope, wanted, original);
-    const bounce = { recipients: [envelope.sender], content, utf8: envelope.utf8, about: envelope.id };
+    const bounce = {
+      recipients: [envelope.sender],
+      content,
+      utf8: envelope.utf8,
+      about: { id: envelope.id, kind },
+    };
     if (await this.#keep(bounce) === "dropped") return;
     this.options.log.info("sender told", {
       id: envelope.id,
@@ -199,7 +204,7 @@ export class Reports {
         const via = await viaOf?.(address);
         if (via !== null) recipients.push({ address, original: address, via: via ?? smtpTransport });
       }
-      const about = { id: bounce.about, to: bounce.recipients, error: String(error) };
+      const about = { id: bounce.about.id, to: bounce.recipients, error: String(error) };
       if (recipients.length === 0) {
         log.warning("undeliverable report dropped", about);
         return "dropped";
@@ -213,6 +218,7 @@ export class Reports {
         edits: noEdits,
         top: [],
         recipients,
+        trace: { about: bounce.about },
       }, memoryContent(bounce.content));
     }
     return "kept";

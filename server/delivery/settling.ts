@@ -5,13 +5,13 @@
 import type { Chain } from "../chain.ts";
 import type { Clock } from "../clock.ts";
 import type { Log } from "../log.ts";
-import type { RecordedOutcome, Spool } from "../spool/spool.ts";
+import type { RecipientState, RecordedOutcome, Spool } from "../spool/spool.ts";
 import type { Answer, Result } from "./attempt.ts";
 import type { Sleep } from "./destinations.ts";
 import type { Attempted, Ending, Outcomes } from "./outcomes.ts";
 import type { Recorder } from "./recorder.ts";
 import type { Reported, ReportedMessage, Reports } from "./reports.ts";
-import type { Job, Round } from "./round.ts";
+import type { Candidate, Job, Round } from "./round.ts";
 import { nextAttempt, type Random, type RetryPolicy } from "./schedule.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -112,7 +112,7 @@ export class Settling {
         id: round.id,
         recipient: index,
         // Nobody knows of it yet: it stays, and so comes to fail again.
-        state: told === "told" ? { state: "failed", reply: state.reply } : {
+        state: told === "told" ? failedAs(state) : {
           ...state,
           due: Math.round(timeline.now() + nextAttempt(policy().schedule, state.attempts, random)),
         },
@@ -193,6 +193,13 @@ const missing: Result = {
 };
 
 const statusClass = { delivered: "2", deferred: "4", failed: "5" } as const;
+
+/** For good, as the last attempt said. */
+const failedAs = ({ reply, last }: Candidate["state"]): RecipientState => ({
+  state: "failed",
+  reply,
+  ...(last && { last }),
+});
 
 /** A result as it may go on: whatever a transport says, the outcome is one of three, and the status one of RFC 3463. */
 function checked(result: Result | undefined): Result {

@@ -160,7 +160,7 @@ class Explaining {
         clock,
         hops: limits.hops,
         newBody: (id) => bodies.create(id),
-        spool: { keep, record: () => Promise.resolve(), remove: () => Promise.resolve() },
+        spool: { keep, record: () => Promise.resolve(), remove: () => Promise.resolve(), note() {} },
       }),
       metrics: noMetrics,
       isTrusted: (address) => trustedNetworks.some((network) => network.has(address)),

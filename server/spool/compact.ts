@@ -7,6 +7,7 @@ import type { Clock } from "../clock.ts";
 import type { Log } from "../log.ts";
 import type { Disk } from "./disk.ts";
 import { type MessageDetail, SnapshotJob } from "./jobs.ts";
+import { extentOf, type Follower } from "./follower.ts";
 import type { Entry, Queue } from "./queue.ts";
 import type { Reader } from "./reader.ts";
 import { RecordType } from "./record.ts";
@@ -34,6 +35,7 @@ export interface CompactorOptions {
   readonly isFull: () => boolean;
   /** Where a message was redirected to can't be read any more: it is to be held, at once. */
   readonly onLost: (entry: Entry) => void;
+  readonly follower: Follower | undefined;
   /** A message's record can't be read any more. */
   readonly onDamaged: (entry: Entry, error: Damaged) => void;
 }
@@ -106,7 +108,9 @@ export class Compactor {
     const { disk, folder, segments } = this.#options;
     for (;;) {
       if (this.#stopped.signal.aborted) return;
-      const free = [...segments].filter((segment) => segment.isFree).sort((a, b) => a.number - b.number);
+      const free = this.#unwanted(
+        [...segments].filter((segment) => segment.isFree).sort((a, b) => a.number - b.number),
+      );
       if (free.length === 0) return;
       for (const { path } of free) {
         // One that is not there any more was unlinked before a sync that failed.
@@ -120,6 +124,25 @@ export class Compactor {
         segments.delete(segment);
       }
     }
+  }
+
+  /** Without those that the follower still has to read, as long as those aren't too many, and there is space. */
+  #unwanted(free: readonly Segment[]): readonly Segment[] {
+    const { follower, isFull, segments } = this.#options;
+    if (!follower) return free;
+    const isWanted = (segment: Segment) => follower.wants(extentOf(segment));
+    // Also those that can't go before the ones that wait have gone.
+    let octets = 0;
+    for (const segment of segments) {
+      if (segment.live === 0 && segment.state === "closed" && isWanted(segment)) octets += segment.size;
+    }
+    return free.filter((segment) => {
+      if (!isWanted(segment)) return true;
+      if (octets <= follower.patience && !isFull()) return false;
+      follower.missed(extentOf(segment));
+      octets -= segment.size;
+      return true;
+    });
   }
 
   /** The segment to rewrite next: the oldest that is worth it. */

@@ -4,7 +4,7 @@ import { FileContent } from "./body.ts";
 import { destinationsOf, Entry, type Place } from "./queue.ts";
 import { RecordType } from "./record.ts";
 import { release } from "./replay.ts";
-import type { QueuedEnvelope, QueuedRecipient, RecipientState } from "./spool.ts";
+import type { PassedBy, QueuedEnvelope, QueuedRecipient, RecipientState } from "./spool.ts";
 import {
   encodeAbout,
   encodeMessage,
@@ -180,9 +180,51 @@ export class OutcomesJob implements Job {
 
 /** What an operator, or the server, does with a message. */
 export type Change =
-  | { readonly to: "held"; readonly reason: string }
-  | { readonly to: "released"; readonly at: number }
-  | { readonly to: "removed" };
+  & (
+    | { readonly to: "held"; readonly reason: string }
+    | { readonly to: "released" }
+    | { readonly to: "removed" }
+  )
+  /** Milliseconds since 1970. */
+  & { readonly at: number };
+
+/** The detail of a record of a {@linkcode Change}. Logs written before there was one have none. */
+export interface ChangeDetail {
+  readonly at: number;
+}
+
+/** The detail of a note. */
+export interface NoteDetail extends PassedBy {
+  readonly at: number;
+}
+
+/** Notes a message that others keep. Nobody waits for it, and nothing depends on it. */
+export class NoteJob implements Job {
+  readonly octets: number;
+  readonly afterFault = "drop";
+
+  constructor(readonly id: string, readonly detail: string, readonly ended: () => void) {
+    this.octets = detail.length + 70;
+  }
+
+  encode(into: Batch): void {
+    const { record } = into;
+    into.beginOwn(RecordType.note);
+    encodeAbout(record.into, this.id, 0);
+    record.detail();
+    record.into.text(this.detail);
+    record.body();
+    into.end();
+  }
+
+  done(): void {
+    this.ended();
+  }
+
+  fail(): void {
+    this.ended();
+  }
+}
 
 const changeTypes = {
   held: RecordType.hold,
@@ -211,6 +253,7 @@ export class ChangeJob implements Job {
     if (change.to === "held") record.into.short(change.reason);
     if (change.to === "released") record.into.f64(change.at);
     record.detail();
+    record.into.text(JSON.stringify({ at: change.at } satisfies ChangeDetail));
     record.body();
     into.end();
   }

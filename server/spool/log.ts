@@ -17,12 +17,15 @@ import {
   type MessageDetail,
   type MessageOutcomes,
   newMessage,
+  type NoteDetail,
+  NoteJob,
   OutcomesJob,
   outcomesOf,
   RedirectJob,
 } from "./jobs.ts";
+import { type Extent, extentOf, type Follower } from "./follower.ts";
 import type { Entry, Queue } from "./queue.ts";
-import { type LogSpoolOptions, withDefaults } from "./options.ts";
+import { type CompleteOptions, type LogSpoolOptions, withDefaults } from "./options.ts";
 import { Reader, stateOf } from "./reader.ts";
 import { Recent } from "./recent.ts";
 import { redirectedOf } from "./redirect.ts";
@@ -35,6 +38,7 @@ import {
   type Census,
   Damaged,
   type Due,
+  type PassedBy,
   type Queued,
   type QueuedEnvelope,
   type RecordedOutcome,
@@ -56,6 +60,8 @@ const lostRedirect = "damaged: where it was redirected to can't be read, redirec
 
 /** Messages that are read together for a list: one by one the disk would wait most of the time. */
 const listedAtOnce = 32;
+/** Notes that may wait for a disk that hangs: more are forgotten. */
+const mostNotes = 10_000;
 
 const idPattern = /^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$/;
 
@@ -78,6 +84,8 @@ export class LogSpool implements Spool {
   readonly #compactor: Compactor;
   readonly #schedule: Schedule;
   readonly #recent: Recent;
+  readonly #follower: Follower | undefined;
+  #notes = 0;
   /** Ids on their way into the queue. */
   readonly #arriving = new Set<string>();
   /** The last redirect of each message, while it goes on. */
@@ -86,7 +94,7 @@ export class LogSpool implements Spool {
 
   private constructor(
     folder: string,
-    options: Required<LogSpoolOptions>,
+    options: CompleteOptions,
     parts: {
       lock: DiskLock;
       replayed: Replayed;
@@ -101,6 +109,7 @@ export class LogSpool implements Spool {
     [this.#clock, this.#log, this.#disk] = [clock, log, disk];
     this.#inLog = options.inLog;
     this.#recent = new Recent(options.recent);
+    this.#follower = options.follower;
     const { queue, segments, next } = parts.replayed;
     [this.#queue, this.#segments, this.#lock] = [queue, segments, parts.lock];
     [this.bodies, this.#reserve, this.#spare] = [parts.bodies, parts.reserve, parts.spare];
@@ -124,6 +133,7 @@ export class LogSpool implements Spool {
       patience: options.patience,
       isFull: () => parts.reserve.isFull,
       onLost: (entry) => this.#holdNow(entry, lostRedirect),
+      follower: options.follower,
       onDamaged: (entry, error) => this.#inBackground(this.#damaged(entry, error)),
     });
   }
@@ -185,7 +195,7 @@ export class LogSpool implements Spool {
     this.#log.error("spool: message held", { id: entry.id, reason });
     entry.held = reason;
     this.#queue.schedule(entry, Infinity);
-    this.#inBackground(this.#change(entry, { to: "held", reason }));
+    this.#inBackground(this.#change(entry, { to: "held", reason, at: this.#clock.now() }));
   }
 
   async close(): Promise<void> {
@@ -306,7 +316,7 @@ export class LogSpool implements Spool {
   }
 
   async hold(id: string, reason: string): Promise<void> {
-    await this.#changeById(id, { to: "held", reason });
+    await this.#changeById(id, { to: "held", reason, at: this.#clock.now() });
   }
 
   async release(id: string): Promise<void> {
@@ -314,7 +324,7 @@ export class LogSpool implements Spool {
   }
 
   async remove(id: string): Promise<void> {
-    await this.#changeById(id, { to: "removed" });
+    await this.#changeById(id, { to: "removed", at: this.#clock.now() });
   }
 
   /** One after the other: each begins with what the last one left. */
@@ -371,6 +381,25 @@ export class LogSpool implements Spool {
     if (this.#compactor.isWorth(segment)) this.#compactor.wake();
   }
 
+  note(passed: PassedBy): void {
+    if (!this.#follower || this.#notes >= mostNotes) return;
+    this.#notes++;
+    const detail = JSON.stringify({ at: this.#clock.now(), ...passed } satisfies NoteDetail);
+    this.#writer.push(new NoteJob(passed.envelope.id, detail, () => this.#notes--));
+  }
+
+  // ── Following ────────────────────────────────────────────────────────────────────────────────────
+
+  /** What there is to read of the log at this moment, for its follower; oldest first. */
+  extents(): readonly Extent[] {
+    return [...this.#segments].map(extentOf).sort((a, b) => a.number - b.number);
+  }
+
+  /** The follower wants less than before: segments may be free. */
+  followed(): void {
+    this.#compactor.wake();
+  }
+
   // ── Reading ──────────────────────────────────────────────────────────────────────────────────────
 
   async get(id: string): Promise<Queued | undefined> {
@@ -424,7 +453,7 @@ export class LogSpool implements Spool {
     const copy = `${this.#folder}/corrupt/${entry.id}`;
     await setAside(this.#disk, this.#folder, copy, bytes.subarray(0, octets));
     this.#log.error("spool: damage set aside", { id: entry.id, file: segment.path, offset, copy });
-    await this.#change(entry, { to: "removed" });
+    await this.#change(entry, { to: "removed", at: this.#clock.now() });
   }
 
   async *list(): AsyncGenerator<Queued> {

@@ -8,6 +8,7 @@ import { redirectedOf } from "./redirect.ts";
 import type {
   Census,
   Due,
+  PassedBy,
   Queued,
   QueuedEnvelope,
   RecipientState,
@@ -29,6 +30,8 @@ export class MemorySpool implements Spool {
   readonly #clock: Pick<Clock, "now">;
   readonly #messages = new Map<string, Kept>();
   readonly #listeners: (() => void)[] = [];
+  /** What was noted, in order. */
+  readonly passed: PassedBy[] = [];
   /** What `room` says. */
   roomLeft: "room" | "full" | "failing" = "room";
 
@@ -97,6 +100,10 @@ export class MemorySpool implements Spool {
   async remove(id: string): Promise<void> {
     await undefined;
     this.#messages.delete(id);
+  }
+
+  note(passed: PassedBy): void {
+    this.passed.push(passed);
   }
 
   async get(id: string): Promise<Queued | undefined> {

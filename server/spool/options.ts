@@ -2,6 +2,7 @@
 import type { Clock } from "../clock.ts";
 import type { Log } from "../log.ts";
 import { type Disk, systemDisk } from "./disk.ts";
+import type { Follower } from "./follower.ts";
 
 /** How a spool keeps what it keeps; all sizes in octets. */
 export interface LogSpoolOptions {
@@ -29,12 +30,17 @@ export interface LogSpoolOptions {
   readonly patience?: number;
   /** So many ends of the process in a row, each during an attempt: the message is held; default 2. */
   readonly crashes?: number;
+  /** Who reads the log besides; absent: nobody, and nothing is noted. */
+  readonly follower?: Follower;
 }
+
+/** All of them; nobody need follow. */
+export type CompleteOptions = Required<Omit<LogSpoolOptions, "follower">> & Pick<LogSpoolOptions, "follower">;
 
 const MiB = 1024 * 1024;
 
 /** All options, with their defaults. */
-export function withDefaults(options: LogSpoolOptions): Required<LogSpoolOptions> {
+export function withDefaults(options: LogSpoolOptions): CompleteOptions {
   return {
     disk: systemDisk,
     spares: "ahead",

@@ -43,6 +43,8 @@ export const RecordType = {
   index: 7,
   /** An operator sent recipients elsewhere. */
   redirect: 8,
+  /** A message that was never in the queue, for who follows the log. Programs that don't know it pass over it. */
+  note: 9,
 } as const;
 
 /** Flag of a record's header: a batch begins with it, so everything before it was synced when it was written. */

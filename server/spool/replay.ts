@@ -52,6 +52,7 @@ const firstOctets = 64 * 1024;
 export async function replay(options: ReplayOptions): Promise<Replayed> {
   const { disk, folder } = options;
   const found = await findSegments(options);
+  for (const { segment, end } of found) segment.end = end;
   const replayer = new Replayer(options);
   for (const kind of ["cold", "hot"] as const) {
     for (const { segment, end } of found) {
@@ -69,14 +70,15 @@ export async function replay(options: ReplayOptions): Promise<Replayed> {
   return { segments, queue, damaged, next };
 }
 
-interface Found {
+/** A segment on the disk. */
+export interface Found {
   readonly segment: Segment;
   /** What lies behind is void. */
   readonly end: number;
 }
 
-/** All segments by number, with their ends. */
-async function findSegments({ disk, folder, log }: ReplayOptions): Promise<Found[]> {
+/** All segments by number, with their ends. @throws {UnknownVersion} and what the disk throws. */
+export async function findSegments({ disk, folder, log }: ReplayOptions): Promise<Found[]> {
   const found: { segment: Segment; end: number; start: Uint8Array }[] = [];
   for (const name of await disk.list(folder)) {
     const parsed = parseSegmentName(name);
@@ -220,7 +222,7 @@ class Replayer {
   #applyRecord(segment: Segment, record: FoundRecord): void {
     const { type } = record.header;
     if (type === RecordType.message) return void this.#message(segment, record);
-    if (type === RecordType.void || type === RecordType.index) return;
+    if (type === RecordType.void || type === RecordType.index || type === RecordType.note) return;
     const { id, generation, rest } = decodeAbout(record.summary);
     const entry = this.queue.get(id);
     if (!entry) return;

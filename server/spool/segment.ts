@@ -18,6 +18,8 @@ export class Segment implements SegmentName {
   state: SegmentState;
   /** Octets written. */
   size = 0;
+  /** Octets that count, where a start found that those behind them are void. */
+  end = Infinity;
   /** Messages that live here, and octets of their records. */
   live = 0;
   liveOctets = 0;

@@ -57,6 +57,10 @@ export class SegmentFile implements Batch {
   #items: Indexed[] = [];
   #flags = 0;
   #start = 0;
+  /** The end of the file was written without a sync. */
+  #isUnsynced = false;
+  /** That the file is there is durable. */
+  #isInFolder = false;
 
   private constructor(made: NewSegment, segment: Segment, file: NewFile, isPreset: boolean) {
     this.#made = made;
@@ -86,6 +90,7 @@ export class SegmentFile implements Batch {
     if (this.segment.size === 0) {
       encodeSegmentHeader(encoder, this.segment, this.segment.key, this.#made.made);
     }
+    if (this.#isUnsynced) return; // a batch begins where all before it was synced
     this.batchStart = this.segment.size + encoder.length;
     this.#flags = firstOfBatch;
   }
@@ -121,12 +126,20 @@ export class SegmentFile implements Batch {
     item.end = this.#index.length;
   }
 
-  /** Makes the batch durable. @throws what the disk throws; then nobody knows what the file holds. */
-  async commit(): Promise<void> {
+  /**
+   * Makes the batch durable; `write`: only that it outlives the process. @throws what the disk throws; then nobody knows what the
+   * file holds.
+   */
+  async commit(how: "write" | "sync"): Promise<void> {
     const { encoder, disk, folder } = this.#made;
     await this.#file.write(encoder.written);
-    await this.#file.sync();
-    if (this.segment.size === 0) await disk.syncFolder(folder);
+    this.#isUnsynced = true;
+    if (how === "sync") {
+      await this.#file.sync();
+      if (!this.#isInFolder) await disk.syncFolder(folder);
+      this.#isInFolder = true;
+      this.#isUnsynced = false;
+    }
     this.segment.size += encoder.length;
   }
 

@@ -26,7 +26,60 @@ export interface QueuedEnvelope {
   /** Final recipients: one for each target of each RCPT, never two of one mailbox unless an operator redirected them there. */
   readonly recipients: readonly QueuedRecipient[];
   /** Who brought it, for `track` and reports. */
-  readonly from?: { readonly ip: string; readonly helo?: string; readonly user?: string };
+  readonly from?: Origin;
+  /** How it was taken, for `track`. */
+  readonly trace?: Trace;
+}
+
+/** Who brought a message. */
+export interface Origin {
+  readonly ip: string;
+  readonly helo?: string;
+  readonly user?: string;
+  /** Version and cipher; absent in the clear. */
+  readonly tls?: string;
+  readonly protocol?: "smtp" | "lmtp" | "internal";
+}
+
+/** What is told of a message's way in, later, when nobody can ask the plugins any more. Bounded: see `traceOf`. */
+export interface Trace {
+  /** Of the field `Message-ID`, as it stands there. */
+  readonly messageId?: string;
+  /** Who spoke, in order: `hook plugin verdict`. */
+  readonly said?: readonly string[];
+  /** What plugins found out, a name and any JSON. */
+  readonly facts?: readonly (readonly [name: string, value: unknown])[];
+  /** It is a report, on that message. */
+  readonly about?: ReportedOn;
+}
+
+/** What a report is about. */
+export interface ReportedOn {
+  readonly id: string;
+  readonly kind: "failure" | "delay" | "success";
+}
+
+/** A message that was accepted and never came into the queue, or not for these recipients: somebody else has it. */
+export interface PassedBy {
+  readonly envelope: Omit<QueuedEnvelope, "edits" | "top">;
+  /** Octets of the content. */
+  readonly size: number;
+  readonly keeper:
+    /** A transport has delivered it before the reply. */
+    | { readonly kind: "transport"; readonly via: string; readonly reply: string }
+    /** A `queue` handler has taken it, under this name. */
+    | { readonly kind: "plugin"; readonly plugin: string; readonly name: string }
+    /** A proxy's next hop has taken it; `part`: other recipients are in the queue. */
+    | {
+      readonly kind: "hop";
+      readonly via: string;
+      readonly extent: "whole" | "part";
+      readonly host?: string;
+      readonly tls?: string;
+      readonly reply: string;
+    }
+    /** Plugins have removed all of its recipients. */
+    | { readonly kind: "nobody" };
 }
 
 /** One final recipient. */
@@ -46,6 +99,18 @@ export interface QueuedRecipient {
   readonly own?: readonly string[];
 }
 
+/** The last attempt for a recipient, for `track`. */
+export interface LastAttempt {
+  /** When its outcome was known, milliseconds since 1970. */
+  readonly at: number;
+  /** 1 for the first. */
+  readonly attempt: number;
+  /** The host that was spoken with. */
+  readonly host?: string;
+  /** The version of TLS. */
+  readonly tls?: string;
+}
+
 /** How one recipient stands. */
 export type RecipientState =
   /** To be tried at `due` (wall clock, milliseconds); `attempts` have failed so far. */
@@ -56,9 +121,10 @@ export type RecipientState =
     readonly reply: string;
     /** The sender was told of the delay: that is said once (RFC 5321 §4.5.4.1). */
     readonly noticed?: true;
+    readonly last?: LastAttempt;
   }
-  | { readonly state: "delivered"; readonly reply: string }
-  | { readonly state: "failed"; readonly reply: string };
+  | { readonly state: "delivered"; readonly reply: string; readonly last?: LastAttempt }
+  | { readonly state: "failed"; readonly reply: string; readonly last?: LastAttempt };
 
 /** A message in the queue. */
 export interface Queued {
@@ -134,6 +200,11 @@ export interface Spool {
   redirect(id: string, redirects: readonly Redirect[]): Promise<void>;
   /** Gives a message up without reports: an operator's delete. */
   remove(id: string): Promise<void>;
+  /**
+   * Notes a message that others keep, for `track`. Costs no wait and no sync of its own, never throws: the process may be killed
+   * after the next turn of the event loop, a power cut may forget the last of them.
+   */
+  note(passed: PassedBy): void;
   /** The message and how it stands. */
   get(id: string): Promise<Queued | undefined>;
   /** Its content, all of it checked before. @throws {Damaged} where it is not what was written: the message is held then. */

@@ -19,8 +19,11 @@ import { encodeVoid, type VoidSummary } from "./summary.ts";
 export interface Job {
   /** About how many octets it takes. */
   readonly octets: number;
-  /** After a fault: `repeat` it until it is durable, because it has happened; or `refuse` it. */
-  readonly afterFault: "repeat" | "refuse";
+  /**
+   * After a fault: `repeat` it until it is durable, because it has happened; or `refuse` it. `drop`: nothing depends on it: it
+   * waits for no sync either.
+   */
+  readonly afterFault: "repeat" | "refuse" | "drop";
   /** Encodes its records as things stand now; again, after a fault. */
   encode(into: Batch): void;
   /** It is durable. */
@@ -42,6 +45,8 @@ export interface Batch {
    * @returns Where it stands in the segment.
    */
   begin(type: number, entry: Entry): number;
+  /** Begins a record about no message of the queue: no start wants to know of it. */
+  beginOwn(type: number): number;
   /** Ends it. */
   end(bodyCheck?: number): void;
 }
@@ -101,7 +106,7 @@ export class Writer {
   /** Writes the job with the next batch. `cold`: into a segment of rewritten messages. */
   push(job: Job, kind: SegmentKind = "hot"): void {
     if (this.#isClosed) return job.fail(new SpoolFailed("The spool is closed."));
-    if (this.#fault && job.afterFault === "refuse") return job.fail(this.#fault);
+    if (this.#fault && job.afterFault !== "repeat") return job.fail(this.#fault);
     this.#jobs[kind].push(job);
     if (!this.#fault) this.#start();
   }
@@ -148,8 +153,9 @@ export class Writer {
     await Promise.all([cold?.commit(), hot?.commit()]);
     this.#finishCold(cold);
     if (!hot) return;
-    if (hot.fault) await this.#recover(hot.fault, hot.jobs);
-    else this.#finish(hot);
+    if (!hot.fault) this.#finish(hot);
+    else if (hot.isLazy) this.#dropLazy(hot.fault, hot.jobs);
+    else await this.#recover(hot.fault, hot.jobs);
   }
 
   #finishCold(cold: Commit | undefined): void {
@@ -160,6 +166,16 @@ export class Writer {
     this.#options.reserve.blame(fault.cause);
     this.#abandon("cold");
     for (const job of cold.jobs) job.fail(fault);
+  }
+
+  /** Nobody was promised anything: whoever writes next finds out whether the disk works. */
+  #dropLazy(fault: SpoolFailed, jobs: readonly Job[]): void {
+    this.#options.log.warning("spool: can't note deliveries for `track`", {
+      messages: jobs.length,
+      error: fault.message,
+    });
+    this.#abandon("hot");
+    for (const job of jobs) job.fail(fault);
   }
 
   #finish({ jobs, kind, file }: Commit): void {
@@ -219,7 +235,7 @@ export class Writer {
   async #recover(fault: SpoolFailed, jobs: readonly Job[]): Promise<void> {
     this.#options.log.error("spool: can't write", { error: fault.message });
     this.#giveUpBatch(fault, jobs);
-    const refused = jobs.filter((job) => job.afterFault === "refuse");
+    const refused = jobs.filter((job) => job.afterFault !== "repeat");
     // Answered after the attempt to make that durable, so that a kill right after the answer can't keep what was refused.
     const still = await this.#tryAgain();
     if (still) this.#pause(still);
@@ -241,7 +257,7 @@ export class Writer {
   /** A new segment with `void` and the outcomes alone. Says why not, where that fails, too. */
   async #tryAgain(): Promise<SpoolFailed | undefined> {
     const outcomes = this.#jobs.hot.filter((job) => job.afterFault === "repeat");
-    const others = this.#jobs.hot.filter((job) => job.afterFault === "refuse");
+    const others = this.#jobs.hot.filter((job) => job.afterFault !== "repeat");
     this.#jobs.hot = [];
     const commit = await this.#commitTo("hot", outcomes);
     commit.encode(this.#voids);
@@ -259,7 +275,7 @@ export class Writer {
   /** Refuses what can be refused, and tries again after a while. */
   #pause(fault: SpoolFailed): void {
     this.#fault = fault;
-    const refused = this.#jobs.hot.filter((job) => job.afterFault === "refuse");
+    const refused = this.#jobs.hot.filter((job) => job.afterFault !== "repeat");
     this.#jobs.hot = this.#jobs.hot.filter((job) => job.afterFault === "repeat");
     for (const job of [...refused, ...this.#jobs.cold.splice(0)]) job.fail(fault);
     if (this.#isClosed) return;
@@ -295,6 +311,11 @@ class Commit {
     }
   }
 
+  /** Nothing in it has to be durable before something else happens. */
+  get isLazy(): boolean {
+    return this.jobs.length > 0 && this.jobs.every((job) => job.afterFault === "drop");
+  }
+
   encode(voids: readonly Voided[]): void {
     const { file, jobs } = this;
     if (!file) return;
@@ -304,7 +325,7 @@ class Commit {
   }
 
   commit(): Promise<void> {
-    return this.attempt(async () => await this.file?.commit());
+    return this.attempt(async () => await this.file?.commit(this.isLazy ? "write" : "sync"));
   }
 }
 

@@ -120,8 +120,8 @@ export class TestQueue {
         log,
         ids,
         spool,
-        submitBounce: ({ recipients, content, utf8 }) =>
-          this.track(sessions().submit({ sender: "", recipients, content, utf8 })),
+        submitBounce: ({ recipients, content, utf8, about }) =>
+          this.track(sessions().submit({ sender: "", recipients, content, utf8, about })),
         viaOf: (address) => this.track(sessions().transportOf(address)),
       }),
       builtIn: new Map([[smtpTransport, fakeCourier(smtp, sent)]]),

@@ -95,9 +95,12 @@ async function deliverAll(workload: Workload, disk: SimDisk): Promise<void> {
     await spool.record(states.map((_, recipient) => ({ id: envelope.id, recipient, state })));
   }
   equal(spool.size, 0);
+  await workload.reader.follow(spool, disk);
+  workload.reader.check(workload.acknowledged);
   await spool.close();
   const again = await workload.open(disk);
   equal(again.size, 0);
+  await workload.reader.follow(again, disk);
   await workload.clock.advance(120_000);
   await again.close();
   deepEqual(disk.paths.filter((path) => !/\/(lock|attempts)$|\/corrupt\//.test(path)), [], folder);

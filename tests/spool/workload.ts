@@ -7,6 +7,7 @@ import { memoryLog } from "../../server/testing/log.ts";
 import { envelopeOf } from "../contract/spool.ts";
 import { Model, ModelMessage, type Stand, wayOf } from "./model.ts";
 import type { Random } from "./random.ts";
+import { SimReader } from "./reader.ts";
 import type { SimDisk } from "./sim_disk.ts";
 
 export const folder = "/state/spool";
@@ -18,12 +19,18 @@ export class Workload {
   /** One for each life: what ended may not go on. */
   clock = new FakeClock();
   readonly log = memoryLog();
+  /** Of one life after another, as the queue is. */
+  readonly reader = new SimReader(folder);
+  /** Messages that were acknowledged, ever. */
+  readonly acknowledged = new Set<string>();
   spool!: LogSpool; // from the first `open` on
   #next = 1;
   readonly #ended = new WeakSet<LogSpool>();
   readonly #running = new Set<Promise<void>>();
 
-  constructor(readonly random: Random, readonly options: Partial<LogSpoolOptions> = {}) {}
+  constructor(readonly random: Random, readonly options: Partial<LogSpoolOptions> = {}) {
+    this.reader.patience = random.pick([0, 4_000, Infinity, Infinity]);
+  }
 
   async open(disk: SimDisk): Promise<LogSpool> {
     const clock = this.clock = new FakeClock(this.clock.now());
@@ -49,6 +56,7 @@ export class Workload {
       rate: Infinity,
       patience: 0,
       crashes: Infinity,
+      follower: this.reader,
       ...this.options,
     });
   }
@@ -61,6 +69,8 @@ export class Workload {
     for (let step = 0; step < steps && !disk.isDown; step++) {
       this.#do();
       if (this.random.chance(0.3)) await this.#turn(this.random.below(12));
+      if (this.random.chance(0.1)) this.#note();
+      if (this.random.chance(0.05)) this.#begin("follow", this.#follow(disk));
       // What can't be recorded is tried again after a while.
       if (this.#running.size > 20) await this.clock.advance(1_000);
       if (this.random.chance(0.02)) await this.clock.advance(this.random.below(3 * day));
@@ -128,12 +138,27 @@ export class Workload {
       if (isStreamed) await body.write(message.octets);
       const content = isStreamed ? await body.finish() : memoryContent(message.octets.slice());
       await spool.keep(message.envelope, content);
-      if (!this.#isOver(spool)) message.kept = "yes";
+      if (this.#isOver(spool)) return;
+      message.kept = "yes";
+      this.acknowledged.add(message.id);
     } catch {
       if (!this.#isOver(spool) && !isFailing(spool)) message.kept = "no";
     } finally {
       await body.discard();
     }
+  }
+
+  /** A message that somebody else keeps. */
+  #note(): void {
+    const id = `N${this.#next++}`;
+    const { edits: _edits, top: _top, ...envelope } = envelopeOf(id, ["r@example.org"], this.clock.now());
+    this.spool.note({ envelope, size: 3, keeper: { kind: "transport", via: "maildir", reply: "kept" } });
+  }
+
+  async #follow(disk: SimDisk): Promise<void> {
+    const { spool } = this;
+    // The disk is cut off, fails, or a segment goes while it is read: it reads again later.
+    await this.reader.follow(spool, disk).catch(() => {});
   }
 
   /** The process ended: what it would have answered nobody hears. */
