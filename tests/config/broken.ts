@@ -26,20 +26,20 @@ export const broken: readonly (readonly [text: string, ...problems: string[]])[]
   // Keys
   [
     and("recipients: 3"),
-    '5:1: unknown key "recipients": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "plugins", "outbound", "admin", "dns" and "log"',
+    '5:1: unknown key "recipients": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "plugins", "outbound", "admin", "tracking", "dns" and "log"',
   ],
   [
     and("constructor: 1\ntoString: 2"),
-    '5:1: unknown key "constructor": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "plugins", "outbound", "admin", "dns" and "log"',
-    '6:1: unknown key "toString": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "plugins", "outbound", "admin", "dns" and "log"',
+    '5:1: unknown key "constructor": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "plugins", "outbound", "admin", "tracking", "dns" and "log"',
+    '6:1: unknown key "toString": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "plugins", "outbound", "admin", "tracking", "dns" and "log"',
   ],
   [
     and("25: 1"),
-    '5:1: unknown key "25": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "plugins", "outbound", "admin", "dns" and "log"',
+    '5:1: unknown key "25": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "plugins", "outbound", "admin", "tracking", "dns" and "log"',
   ],
   [
     and("<<: { user: x }"),
-    '5:1: unknown key "<<": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "plugins", "outbound", "admin", "dns" and "log"',
+    '5:1: unknown key "<<": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "plugins", "outbound", "admin", "tracking", "dns" and "log"',
   ],
   [and("'limits': {\"hopz\": 1}"), '5:12: unknown key "hopz": did you mean "hops"?'],
   [and("__proto__: 1"), '5:1: "__proto__" cannot be a key'],
@@ -198,7 +198,7 @@ export const broken: readonly (readonly [text: string, ...problems: string[]])[]
   [
     but({ listen: "listen: [{ port: 465, tls: implicit }]" }) + "\nbogus: 1",
     '3:28: implicit TLS needs a certificate: add "tls: { cert: FILE, key: FILE }" to the configuration',
-    '5:1: unknown key "bogus": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "plugins", "outbound", "admin", "dns" and "log"',
+    '5:1: unknown key "bogus": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "plugins", "outbound", "admin", "tracking", "dns" and "log"',
   ],
   [
     but({ listen: "listen: [{ port: 587, role: submission }]" }),

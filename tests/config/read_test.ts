@@ -65,6 +65,7 @@ Deno.test("defaults are those of the manual", async () => {
       eightBit: "send",
       mtaSts: true,
     },
+    tracking: { enabled: true, keep: 30 * 86_400_000 },
     dns: { servers: [], trustAd: false, probe: "org" },
     log: { level: "info", format: "text" },
   });
