@@ -14,6 +14,7 @@ import { Missing, running, startDiscard, startMaildir, startSink, startVirtual }
 import { postfixVersion } from "./postfix.ts";
 import { proxy } from "./proxy.ts";
 import { relay, spool } from "./relay.ts";
+import { tracking } from "./tracking.ts";
 import * as report from "./report.ts";
 import type { Goal, Measured } from "./report.ts";
 import { type Extent, inTurn, type Part, percents, small, warmUp, withPeers } from "./rounds.ts";
@@ -21,7 +22,8 @@ import { type Extent, inTurn, type Part, percents, small, warmUp, withPeers } fr
 const usage = `deno task bench [--quick] [--rounds N] [--only PART,…] [--peer NAME=PORT]… [--dir DIR]
 
   --quick   fewer and shorter rounds, in a minute; README.md stays as it is
-  --only    some of the parts: rate, maildir, relay, spool, proxy, backlog, hung, idle, large, authors, authentication; README.md stays as it is
+  --only    some of the parts: rate, maildir, relay, spool, proxy, backlog, hung, idle, large,
+            tracking, authors, authentication; README.md stays as it is
   --peer    another server, which listens on this port already and throws mail away
   --dir     where queues and maildirs are: on the disk that is meant; default the folder for temporary files
 `;
@@ -151,7 +153,7 @@ async function large(folder: string): Promise<Part[]> {
 }
 
 const all: Record<string, (folder: string, extent: Extent) => Promise<Part[]>> = {
-  ...{ rate, maildir, relay, spool, proxy, backlog, hung, idle, large, authors, authentication },
+  ...{ rate, maildir, relay, spool, proxy, backlog, hung, idle, large, tracking, authors, authentication },
 };
 
 async function bench(folder: string): Promise<string> {

@@ -36,6 +36,8 @@ export interface CompactorOptions {
   /** Where a message was redirected to can't be read any more: it is to be held, at once. */
   readonly onLost: (entry: Entry) => void;
   readonly follower: Follower | undefined;
+  /** Whether space is so scarce that messages are refused. */
+  readonly isShort: () => boolean;
   /** A message's record can't be read any more. */
   readonly onDamaged: (entry: Entry, error: Damaged) => void;
 }
@@ -128,7 +130,7 @@ export class Compactor {
 
   /** Without those that the follower still has to read, as long as those aren't too many, and there is space. */
   #unwanted(free: readonly Segment[]): readonly Segment[] {
-    const { follower, isFull, segments } = this.#options;
+    const { follower, isShort, segments } = this.#options;
     if (!follower) return free;
     const isWanted = (segment: Segment) => follower.wants(extentOf(segment));
     // Also those that can't go before the ones that wait have gone.
@@ -138,7 +140,7 @@ export class Compactor {
     }
     return free.filter((segment) => {
       if (!isWanted(segment)) return true;
-      if (octets <= follower.patience && !isFull()) return false;
+      if (octets <= follower.patience && !isShort()) return false;
       follower.missed(extentOf(segment));
       octets -= segment.size;
       return true;

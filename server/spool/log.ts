@@ -134,6 +134,7 @@ export class LogSpool implements Spool {
       isFull: () => parts.reserve.isFull,
       onLost: (entry) => this.#holdNow(entry, lostRedirect),
       follower: options.follower,
+      isShort: () => parts.reserve.room(0) === "full",
       onDamaged: (entry, error) => this.#inBackground(this.#damaged(entry, error)),
     });
   }
@@ -478,6 +479,8 @@ export class LogSpool implements Spool {
 
   room(): "room" | "full" | "failing" {
     const room = this.#reserve.room(this.bodies.memoryUsed);
+    // What is only kept to be followed may be what is missing.
+    if (room === "full" && this.#follower) this.#compactor.wake();
     return room === "room" && this.#writer.fault ? "failing" : room;
   }
 

@@ -181,6 +181,7 @@ class Replayer {
     this.lastBatches.push(last);
     // Damaged contents since the last batch began: of a batch that was synced once another one came after it.
     let doubtful: FoundRecord[] = [];
+    const torn: Damage[] = [];
     const hold = () => {
       for (const record of doubtful) {
         const entry = this.#message(segment, record);
@@ -190,16 +191,19 @@ class Replayer {
     };
     for await (const found of scan(this.options.disk, segment, end)) {
       if (found.found === "damage") {
-        await this.#setAside(segment, found);
+        torn.push(found);
         continue;
       }
       if (found.header.flags & firstOfBatch) {
         hold();
+        for (const damage of torn.splice(0)) await this.#setAside(segment, damage);
         last.from = found.offset === segmentHeaderSize ? 0 : found.offset;
       }
       if (found.body === "damaged") doubtful.push(found);
       else this.#apply(segment, found);
     }
+    // What the last batch may have lost, a power cut took: parts of a write come in any order.
+    for (const damage of torn) await this.#setAside(segment, { ...damage, isTail: true });
     for (const { offset, header } of doubtful) {
       const to = offset + headLength(header) + header.body;
       await this.#setAside(segment, { found: "damage", from: offset, to, isTail: true });

@@ -127,14 +127,15 @@ export class SegmentFile implements Batch {
   }
 
   /**
-   * Makes the batch durable; `write`: only that it outlives the process. @throws what the disk throws; then nobody knows what the
+   * Makes the batch durable; `write`: it need only outlive the process. @throws what the disk throws; then nobody knows what the
    * file holds.
    */
   async commit(how: "write" | "sync"): Promise<void> {
     const { encoder, disk, folder } = this.#made;
     await this.#file.write(encoder.written);
     this.#isUnsynced = true;
-    if (how === "sync") {
+    // A segment's first batch always is: nobody could tell what a file is whose header was lost.
+    if (how === "sync" || !this.#isInFolder) {
       await this.#file.sync();
       if (!this.#isInFolder) await disk.syncFolder(folder);
       this.#isInFolder = true;
