@@ -154,7 +154,7 @@ export class Keeping {
     sealed: SealedMessage,
     told: ReadonlyMap<EnvelopeRecipient, Told>,
   ): Promise<Told | undefined> {
-    const { phases, envelope, gone } = arriving;
+    const { phases, envelope } = arriving;
     if (!phases.chain.has("queue")) return undefined;
     for (const recipient of told.keys()) envelope.leaveOut(recipient);
     const ruling = await phases.chain.ask(

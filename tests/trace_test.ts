@@ -29,7 +29,7 @@ function rig(header = "Message-ID: <1@x>\r\n") {
   const content = memoryContent(new TextEncoder().encode(`${header}\r\nbody\r\n`));
   const message = new EditableMessage("Q1", content, () => {
     throw new Error("no body is replaced here");
-  });
+  }, "mx.example.org");
   return { session, envelope, message };
 }
 

@@ -1,5 +1,6 @@
 import { deepStrictEqual as deepEqual, match, ok, rejects, strictEqual as equal } from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
+import { trackText } from "../../server/cli/track_view.ts";
 import { turn } from "../../server/testing/clock.ts";
 import type { LastAttempt, RecipientState } from "../../server/spool/spool.ts";
 import {
@@ -266,4 +267,19 @@ Deno.test("tracking: --since and --limit: the newest, oldest first", async () =>
   deepEqual([idsOf(two), two.more], [["M000003", "M000004"], true]);
   const since = await tracking.find({ text, limit: 3, since: start + 2 * hour });
   deepEqual([idsOf(since), since.more], [["M000002", "M000003", "M000004"], false]);
+});
+
+Deno.test("tracking: a redirect is a step, and the message is found by where it went", async () => {
+  await using place = await Place.make();
+  const { spool, tracking } = await place.open();
+  await spool.keep(envelopeOf("Q1"), content());
+  await spool.redirect("Q1", [{ recipient: 0, address: "carol@else.example", via: "smtp" }]);
+  await spool.record([{ id: "Q1", recipient: 0, state: delivered }]);
+  const { steps } = await theOne(tracking, "carol@else.example");
+  deepEqual(steps.map(({ step }) => step), ["received", "redirected", "attempt"]);
+  deepEqual(await theOne(tracking, "bob@there.example"), { id: "Q1", steps });
+  match(
+    trackText({ id: "Q1", steps }),
+    /to carol@else\.example by smtp\n[^]*carol@else\.example delivered by mx/,
+  );
 });
