@@ -105,13 +105,16 @@ async function signedBy(key: Key): Promise<string> {
   return content.slice(content.indexOf("DKIM-Signature:"));
 }
 
-/** How long another session waits for a reply, in milliseconds, the longest of a run: 100 messages a second go through the server. */
-async function longestWait(server: TestServer, messages: number): Promise<number> {
+/**
+ * How long another session waits for a reply, in milliseconds, while 100 messages a second go through the server: what 99 % of
+ * its replies stay below. The others are those that the machine itself has held up, with more threads at work than processors.
+ */
+async function longWait(server: TestServer, messages: number): Promise<number> {
   const client = server.connect({ ip: "198.51.100.1" });
   await client.reply();
   await client.command("EHLO client.example");
   const sending: Promise<void>[] = [];
-  let longest = 0;
+  const waits: number[] = [];
   for (let n = 0; n < messages; n++) {
     sending.push(send(server, letter));
     const until = performance.now() + 10;
@@ -120,23 +123,23 @@ async function longestWait(server: TestServer, messages: number): Promise<number
       await client.command("EHLO client.example"); // RSET is an error after a hundred
       // A turn of the event loop, which a signature in this thread would hold up.
       await new Promise<void>((resolve) => setTimeout(resolve, 0));
-      longest = Math.max(longest, performance.now() - asked);
+      waits.push(performance.now() - asked);
     }
   }
   await Promise.all(sending);
   client.close();
   await client.closed;
-  return longest;
+  return waits.sort((one, other) => one - other)[Math.floor(waits.length * 0.99)]!;
 }
 
 async function delays(key: Key, messages: number, rounds: number): Promise<number[]> {
   await using with_ = await open([signing(key)], [], true);
   await using without = await open([], [], true);
   const found: number[] = [];
-  for (const server of [with_, without]) await longestWait(server, 50);
+  for (const server of [with_, without]) await longWait(server, 50);
   for (let round = 0; round < rounds; round++) {
-    const plain = await longestWait(without, messages);
-    found.push(await longestWait(with_, messages) - plain);
+    const plain = await longWait(without, messages);
+    found.push(await longWait(with_, messages) - plain);
   }
   return found;
 }
@@ -168,7 +171,7 @@ export async function authentication(folder: string, { rounds, quick }: Extent):
       goal(`SPF, DKIM (RSA-2048) and DMARC of a message of ${octets} octets, CPU`, 3, checks, 2),
       goal("signing 5 KB with Ed25519, CPU", 0.2, signatures, 2),
       goal(
-        "RSA-2048 signing, 100 a second: the longest that another session waits, more than without",
+        "RSA-2048 signing, 100 a second: 99 % of another session's replies, later than without by",
         5,
         waits,
         1,

@@ -7,11 +7,6 @@ import { createHash } from "node:crypto";
 
 const [tab, lf, cr, space] = [0x09, 0x0a, 0x0d, 0x20];
 
-/** Octets that are looked at together; fewer than `#out` holds. */
-const block = 1024;
-/** What the relaxed form changes. */
-const changed = ["\t", "  ", " \r\n"];
-
 /** Hashes a body in pieces; only CRLF ends a line. */
 export class BodyHash {
   /** Octets of the canonical body. */
@@ -29,8 +24,6 @@ export class BodyHash {
   #breaks = 0;
   #blank = false;
   #afterCr = false;
-  /** Whether there is anything that the next octet decides about. */
-  #pending = false;
 
   /** @param limit The value of `l=`. */
   constructor(form: "simple" | "relaxed", algorithm: "sha1" | "sha256", limit = Infinity) {
@@ -41,42 +34,40 @@ export class BodyHash {
 
   update(piece: Uint8Array): void {
     this.byteLength += piece.length;
-    const bytes = Buffer.from(piece.buffer, piece.byteOffset, piece.length);
-    for (let at = 0; at < bytes.length; at += block) this.#take(bytes.subarray(at, at + block));
-  }
-
-  /** Most of most bodies is canonical as it is: that is found out, and hashed, by the block. */
-  #take(bytes: Buffer): void {
-    let at = 0;
-    while (this.#pending && at < bytes.length) this.#slowly(bytes[at++]!);
-    let end = bytes.length;
-    while (end > at && bytes[end - 1]! <= space) end--;
-    const plain = bytes.subarray(at, end);
-    if (!this.#relaxed || !changed.some((text) => plain.includes(text))) {
-      this.#add(plain);
-      at = end;
-    }
-    while (at < bytes.length) this.#slowly(bytes[at++]!);
-  }
-
-  /** An octet that may not count, or that decides whether others do. */
-  #slowly(octet: number): void {
-    if (this.#afterCr) {
-      this.#afterCr = false;
-      if (octet === lf) {
-        this.#blank = false;
-        this.#breaks++;
-        return;
+    const [out, relaxed] = [this.#out, this.#relaxed];
+    // Locals: this is done for each octet of all mail.
+    let [length, blank, afterCr] = [this.#length, this.#blank, this.#afterCr];
+    for (let at = 0; at < piece.length; at++) {
+      const octet = piece[at]!;
+      if (afterCr) {
+        afterCr = false;
+        if (octet === lf) {
+          blank = false;
+          this.#breaks++;
+          continue;
+        }
+        length = this.#settle(length, blank);
+        blank = false;
+        out[length++] = cr; // alone it counts like any octet
       }
-      this.#put(cr);
+      if (octet === cr) afterCr = true;
+      else if (relaxed && (octet === space || octet === tab)) blank = true;
+      else {
+        if (blank || this.#breaks > 0 || length === out.length) {
+          length = this.#settle(length, blank);
+          blank = false;
+        }
+        out[length++] = octet;
+      }
     }
-    if (octet === cr) this.#afterCr = this.#pending = true;
-    else if (this.#relaxed && (octet === space || octet === tab)) this.#blank = this.#pending = true;
-    else this.#put(octet);
+    [this.#length, this.#blank, this.#afterCr] = [length, blank, afterCr];
   }
 
   digest(encoding: "base64"): string {
-    if (this.#afterCr) this.#put(cr);
+    if (this.#afterCr) {
+      this.#length = this.#settle(this.#length, this.#blank);
+      this.#out[this.#length++] = cr;
+    }
     const isEmpty = this.canonicalizedLength + this.#length === 0;
     if (!isEmpty || !this.#relaxed) this.#end();
     this.#flush();
@@ -91,24 +82,19 @@ export class BodyHash {
   /** Of no interest here. */
   setContentType(): void {}
 
-  #put(octet: number): void {
+  /** What stood aside counts, since something follows it; behind it there is room for an octet. Answers the new length. */
+  #settle(length: number, blank: boolean): number {
+    this.#length = length;
     for (; this.#breaks > 0; this.#breaks--) this.#end();
     if (this.#length + 2 > this.#out.length) this.#flush();
-    if (this.#blank) this.#out[this.#length++] = space;
-    this.#blank = this.#pending = false;
-    this.#out[this.#length++] = octet;
+    if (blank) this.#out[this.#length++] = space;
+    return this.#length;
   }
 
   #end(): void {
     if (this.#length + 2 > this.#out.length) this.#flush();
     this.#out[this.#length++] = cr;
     this.#out[this.#length++] = lf;
-  }
-
-  #add(octets: Buffer): void {
-    if (this.#length + octets.length > this.#out.length) this.#flush();
-    octets.copy(this.#out, this.#length);
-    this.#length += octets.length;
   }
 
   #flush(): void {

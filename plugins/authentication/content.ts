@@ -46,6 +46,15 @@ const view = (bytes: Uint8Array<ArrayBuffer>) => Buffer.from(bytes.buffer, bytes
 /** The name at the begin of a field (RFC 5322 §2.2, with the white space of §4.5.8). */
 const named = /^([!-9;-~]+)[ \t]*:/;
 
+/** Behind the next CRLF; -1 where there is none. Not `Buffer.indexOf` of a text, which isn't native here. */
+function lineEnd(bytes: Buffer, from: number): number {
+  let at = indexOf.call(bytes, 10, from);
+  while (at !== -1 && bytes[at - 1] !== 13) at = indexOf.call(bytes, 10, at + 1);
+  return at === -1 ? -1 : at + 1;
+}
+
+const { indexOf } = Uint8Array.prototype;
+
 /** Fields end with the empty line, or before the first line that is none of a field. */
 function readRows(
   bytes: Buffer,
@@ -64,8 +73,8 @@ function readRows(
       finish(at);
       return { rows, bodyStart: at + 2 };
     }
-    const found = bytes.indexOf("\r\n", at);
-    const end = found === -1 ? bytes.length : found + 2;
+    const found = lineEnd(bytes, at);
+    const end = found === -1 ? bytes.length : found;
     const continues = octet === 32 || octet === 9;
     const name = continues
       ? undefined
