@@ -5,7 +5,7 @@ import { type Digest, digest } from "./digest.ts";
 import { SegmentCursor } from "./segment_cursor.ts";
 
 /** Of one transaction: records, and octets of the log. The more, the cheaper; a question waits that long. */
-const [mostRecords, mostOctets] = [4_000, 32 * 1024 * 1024];
+const [mostRecords, mostOctets] = [2_000, 16 * 1024 * 1024];
 
 /**
  * Reads on where it ended, in the order of the log: what was rewritten comes last, because it was told before.

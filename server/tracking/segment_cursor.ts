@@ -12,7 +12,7 @@ import {
 } from "../spool/record.ts";
 import type { RecordHead } from "./digest.ts";
 
-const step = 1024 * 1024;
+const step = 256 * 1024;
 
 /** A segment, read forwards. */
 export class SegmentCursor {
@@ -21,7 +21,8 @@ export class SegmentCursor {
   readonly #file: Deno.FsFile;
   readonly #key: Nonce;
   readonly #end: number;
-  #window = new Uint8Array(0);
+  #buffer = new Uint8Array(0);
+  #window = this.#buffer;
   #start = 0;
 
   /** @throws what the disk throws. */
@@ -83,7 +84,9 @@ export class SegmentCursor {
   #bytes(offset: number, octets: number): Uint8Array {
     if (offset < this.#start || offset + octets > this.#start + this.#window.length) {
       const wanted = Math.min(Math.max(octets, step), Math.max(this.#end - offset, 0));
-      const window = new Uint8Array(wanted);
+      // One buffer for all of the file: a new one each time would be gone only when memory is looked through.
+      if (this.#buffer.length < wanted) this.#buffer = new Uint8Array(wanted);
+      const window = this.#buffer.subarray(0, wanted);
       this.#file.seekSync(offset, Deno.SeekMode.Start);
       let fill = 0;
       while (fill < wanted) {
