@@ -41,7 +41,7 @@ async function thousandMessages(): Promise<number> {
 async function hookCall(rounds: number): Promise<number> {
   const instances = Array.from({ length: plugins }, (_, i): Instance => ({
     name: `plugin-${i}`,
-    handlers: { connect: i % 2 === 0 ? () => {} : async () => {} },
+    handlers: { helo: i % 2 === 0 ? () => {} : async () => {} },
     timeout: 30_000,
     onError: "defer",
     roles: ["mx", "submission"],
@@ -59,7 +59,7 @@ async function hookCall(rounds: number): Promise<number> {
   const session = { role: "mx" } as Session; // the handlers look at nothing of it
   const ask = async (count: number) => {
     for (let i = 0; i < count; i++) {
-      await chain.ask("connect", { session }, (handler, call) => handler(session, call));
+      await chain.ask("helo", { session }, (handler, call) => handler(session, "client.example", call));
     }
   };
   await ask(rounds / 10);

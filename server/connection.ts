@@ -8,6 +8,7 @@ import type { Chain, Hearing } from "./chain.ts";
 import type { Clock } from "./clock.ts";
 import type { Passing } from "./delivery/passing.ts";
 import { whoWaitsFor } from "./draining.ts";
+import { spokenWithin } from "./early.ts";
 import { ClientSession } from "./envelope.ts";
 import type { Ids } from "./ids.ts";
 import type { Metrics } from "./admin/metrics.ts";
@@ -169,6 +170,7 @@ class Connection {
       passing: options.passing,
       observations: options.observations,
       dry: options.dry?.hear,
+      listen: options.dry ? undefined : (ms, signal) => this.#listen(ms, signal),
     });
   }
 
@@ -340,6 +342,11 @@ class Connection {
     }
     this.#smtp.answer(answer);
     return undefined;
+  }
+
+  #listen(ms: number, signal: AbortSignal): Promise<"spoke" | "silent"> {
+    this.#readAhead();
+    return spokenWithin(this.#ahead.reading!, ms, signal, this.#options.clock);
   }
 
   /** While somebody thinks, the client may go: only a read would say so. What it brings is taken by the next `#read`. */

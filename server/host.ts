@@ -113,6 +113,7 @@ export function makeHost(registered: Registered, services: HostServices, facts: 
   let store: Store | undefined, cache: Store | undefined, state: string | undefined;
   return {
     name,
+    observed: observe,
     clock: { now: () => clock.now(), sleep: (ms, signal) => clock.sleep(ms, signal) },
     log: makeLog(registered, services.log.with({ plugin: name })),
     dns: services.dns,

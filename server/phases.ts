@@ -9,7 +9,7 @@ import type { Ids } from "./ids.ts";
 import type { Metrics } from "./admin/metrics.ts";
 import type { Log } from "./log.ts";
 import type { Passing } from "./delivery/passing.ts";
-import type { Address, Credentials, Objection } from "./plugin.ts";
+import type { Address, Call, ConnectCall, Credentials, Objection } from "./plugin.ts";
 import { type HopSaid, nameToNextHop } from "./proxying.ts";
 import { type Resolution, resolve, smtpTransport } from "./resolve.ts";
 import type { Fate, Observations } from "./observe/observations.ts";
@@ -30,6 +30,8 @@ export interface PhaseOptions {
   readonly metrics?: Metrics;
   /** Who passes on what a proxy claims; absent: it is kept in the queue. */
   readonly passing?: Passing | undefined;
+  /** Waits whether the client speaks before it is greeted; absent: nobody is there who could. */
+  readonly listen?: ((ms: number, signal: AbortSignal) => Promise<"spoke" | "silent">) | undefined;
   /** Nothing will be kept: plugins are told so, `rejected` handlers hear nothing, and this hears all. */
   readonly dry?: Hearing | undefined;
   /** Where it is noted what observed plugins say; absent: nowhere. */
@@ -54,7 +56,11 @@ export class Phases {
   connect(): Promise<Reply | undefined> | Reply | undefined {
     const asked = this.#gate(
       "connect",
-      this.chain.ask("connect", this.matter(), (handler, call) => handler(this.session, call)),
+      this.chain.ask(
+        "connect",
+        this.matter(),
+        (handler, call) => handler(this.session, new Connecting(call, this.options.listen)),
+      ),
     );
     return this.#watching ? this.#watched(this.#watching, "session", asked) : asked;
   }
@@ -430,6 +436,29 @@ export class Phases {
       if (!observed || !watching) return;
       watching.heard(heard, { ip: this.session.remote.address, sender: envelope?.sender.address });
     };
+  }
+}
+
+/** A call that can hear the client; its signal is made as late as the call's own. */
+class Connecting implements ConnectCall {
+  readonly #call: Call;
+  readonly #listen: PhaseOptions["listen"];
+
+  constructor(call: Call, listen: PhaseOptions["listen"]) {
+    this.#call = call;
+    this.#listen = listen;
+  }
+
+  get dryRun(): boolean {
+    return this.#call.dryRun;
+  }
+
+  get signal(): AbortSignal {
+    return this.#call.signal;
+  }
+
+  listen(ms: number): Promise<"spoke" | "silent"> {
+    return this.#listen?.(ms, this.signal) ?? Promise.resolve("silent");
   }
 }
 

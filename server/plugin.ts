@@ -44,7 +44,7 @@ export type Claim<C> = Says<Objection | Accept<C>>;
 /** Every hook, what its handler is given, and which verdicts it may give. Asked in the configuration's order. */
 export interface Hooks {
   /** A client has connected; nothing is known but its address. Nobody objects: greeted with 220. */
-  connect(session: Session, call: Call): Gate;
+  connect(session: Session, call: ConnectCall): Gate;
   /** EHLO, HELO or LHLO. */
   helo(session: Session, name: string, call: Call): Gate;
   /** Each attempt to log in. The first verdict ends it; nobody speaks: 535. */
@@ -98,6 +98,15 @@ export interface Call {
   readonly signal: AbortSignal;
   /** Nothing will be delivered: `explain` asks. */
   readonly dryRun: boolean;
+}
+
+/** What `connect` is given: nobody has spoken yet, so it can be heard whether the client keeps quiet. */
+export interface ConnectCall extends Call {
+  /**
+   * Waits, at most `ms` milliseconds, whether the client speaks before it is greeted, which it must not (RFC 5321 §3.1). What it
+   * says is not lost. `spoke`: at once when it does; `silent`: it did not, or it is gone, or the plugin's time is over.
+   */
+  listen(ms: number): Promise<"spoke" | "silent">;
 }
 
 /** A client's connection. */
@@ -366,6 +375,8 @@ export interface Dns {
 export interface Host {
   /** The instance's name: `as:` of the configuration, else the plugin's. */
   readonly name: string;
+  /** `observe: true` stands beside it: what it says counts for nothing, so it should leave out what else it does, such as waiting. */
+  readonly observed: boolean;
   /** Recipients in these domains are this plugin's to know: claimed by nobody's `resolve` → 550 5.1.1. */
   owns(domains: readonly string[]): void;
   /** `now()` is milliseconds since 1970. Tests decide what time it is. */

@@ -174,6 +174,7 @@ export async function setUp<O extends z.ZodType>(
   const rig = { handlers, owned, transports, relays, log, rules, time: 1_700_000_000_000 };
   const host: Host = {
     name: plugin.name,
+    observed: false,
     owns: (domains) => void owned.push(...domains),
     clock: { now: () => rig.time, sleep: (ms, signal) => systemClock.sleep(ms, signal) },
     log: { debug: write("debug"), info: write("info"), warning: write("warning"), error: write("error") },
