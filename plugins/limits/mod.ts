@@ -31,6 +31,7 @@ const inMail = () =>
 /** The plugin `limits`. */
 export default definePlugin({
   name: "limits",
+  mechanisms: [], // it logs nobody in
   options: z.object({
     connections: z.object({
       address: rate().prefault("120/1m").describe("Connections from an address"),

@@ -164,6 +164,13 @@ Deno.test("U04 limits: a ban doesn't feed itself, and outlives a reload", async 
   ok(receiving.log.entries.filter(({ event }) => /network banned/.test(event)).length === 1);
 });
 
+Deno.test("limits: it offers no AUTH where nobody is there to log anybody in", async () => {
+  await using receiving = await server([guarded]);
+  const client = receiving.connect({ role: "submission", tls: "implicit" });
+  const { lines } = await client.command("EHLO client.example");
+  equal(lines.some((line) => line.startsWith("AUTH")), false);
+});
+
 Deno.test("limits: observed, it refuses nobody", async () => {
   const limits = { connections: { address: "1/1h", network: "off" } };
   await using receiving = await server([{ use: "limits", with: limits, observe: true }]);
