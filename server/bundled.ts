@@ -16,6 +16,7 @@ export const bundled: Readonly<Record<string, () => Promise<{ readonly default: 
   greylist: () => import("../plugins/greylist.ts"),
   helo: () => import("../plugins/helo.ts"),
   limits: () => import("../plugins/limits/mod.ts"),
+  etrn: () => import("../plugins/etrn.ts"),
   maildir: () => import("../plugins/maildir/mod.ts"),
   proxy: () => import("../plugins/proxy.ts"),
   pipe: () => import("../plugins/pipe/mod.ts"),

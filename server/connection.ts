@@ -159,6 +159,7 @@ class Connection {
       },
       authenticated: this.#session.user !== undefined,
       trusted,
+      extensions: () => this.#phases.extensions(),
       unread: () => channel.buffered + this.#ahead.octets,
     });
     this.#phases = new Phases(this.#session, chain, {

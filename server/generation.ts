@@ -81,6 +81,15 @@ export interface DeliveringTransport {
   readonly timeout?: number;
 }
 
+/** An extension that some instance announces. */
+export interface Offer {
+  readonly by: Instance;
+  /** The keyword with its parameters. */
+  readonly extension: string;
+  /** Whether this session may use it, now. */
+  to(session: Session): boolean;
+}
+
 /** All plugins of one configuration. */
 export interface Generation {
   /** 1 for the first, for the log. */
@@ -90,6 +99,8 @@ export interface Generation {
   /** Domain (lower case, A-labels) → who owns it. */
   readonly owners: ReadonlyMap<string, Instance>;
   readonly transports: ReadonlyMap<string, RegisteredTransport>;
+  /** What EHLO offers besides; absent: nothing. */
+  readonly offers?: readonly Offer[];
   /** What the plugins told each other, of a session or a transaction; absent: nothing. */
   readonly facts?: { about(about: object): ReadonlyMap<string, Json> };
   /** Calls what the setups returned, last first; failures are logged. */

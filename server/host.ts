@@ -5,9 +5,9 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "./clock.ts";
-import type { Instance, ProxyTransport, RegisteredTransport } from "./generation.ts";
+import type { Instance, Offer, ProxyTransport, RegisteredTransport } from "./generation.ts";
 import type { Field, Log } from "./log.ts";
-import type { Deliver, Dns, Fact, Host, Json, ProxyRoute, RelayRoute, Store } from "./plugin.ts";
+import type { Deliver, Dns, Fact, Host, Json, ProxyRoute, RelayRoute, Session, Store } from "./plugin.ts";
 import { parseDomain } from "./smtp/address.ts";
 import type { Stores } from "./store.ts";
 
@@ -23,6 +23,7 @@ export interface HostServices {
   /** The server's state directory, absolute; instances get `plugins/<name>` in it. */
   readonly state: string;
   submit: Host["submit"];
+  readonly queue: Host["queue"];
 }
 
 /** What plugins of one generation have told each other, by name of the fact; kept as long as what it is about. */
@@ -68,6 +69,7 @@ export class Registered {
   readonly #as: string | undefined;
   readonly domains = new Set<string>();
   readonly transports: RegisteredTransport[] = [];
+  readonly offers: Offer[] = [];
   readonly provided = new Set<string>();
   readonly needed: Need[] = [];
   /** What the plugin warned of while it was set up: an operator wants to read that in `check`. */
@@ -127,6 +129,8 @@ export function makeHost(registered: Registered, services: HostServices, facts: 
       return state ??= makeDirectory(join(services.state, "plugins", name));
     },
     submit: (mail) => services.submit(mail),
+    queue: { retry: (domain, how) => services.queue.retry(domain, how) },
+    offers: (extension, to) => offer(registered, extension, to),
     owns: (domains) => own(registered, domains),
     transport: (name, deliver, how = {}) => addTransport(registered, name, deliver, how),
     relay: (name, route) => addRelay(registered, name, route),
@@ -155,6 +159,27 @@ function makeNotes<S extends object, T extends object>(make: (of: S) => T): (of:
     if (notes === undefined) kept.set(of, notes = make(of));
     return notes;
   };
+}
+
+/** Keywords the server itself answers for, besides its verbs. */
+const ownKeywords = new Set(
+  "PIPELINING SIZE 8BITMIME SMTPUTF8 ENHANCEDSTATUSCODES CHUNKING DSN STARTTLS AUTH HELP BINARYMIME".split(
+    " ",
+  ),
+);
+
+function offer(registered: Registered, extension: string, to: (session: Session) => boolean): void {
+  registered.demandSetup("offers()");
+  const [keyword = ""] = extension.split(" ", 1);
+  // RFC 5321 §4.1.1.1: ehlo-line, with verbs as they are compared, in upper case.
+  if (!/^[A-Z0-9][A-Z0-9-]*(?: [\x21-\x7e]+)*$/.test(extension) || extension.length > 400) {
+    throw new TypeError(
+      `offers("${extension}"): a keyword in upper case, perhaps with parameters, such as XFLUSH`,
+    );
+  }
+  if (ownKeywords.has(keyword)) throw new TypeError(`offers("${keyword}"): the server offers that itself`);
+  if (typeof to !== "function") throw new TypeError(`offers("${keyword}") has no function that says to whom`);
+  if (!registered.instance.observe) registered.offers.push({ by: registered.instance, extension, to });
 }
 
 function own(registered: Registered, domains: readonly string[]): void {

@@ -261,6 +261,7 @@ class Loader {
       instances: registered.map(({ instance }) => instance),
       owners: ownersOf(registered),
       transports: new Map(registered.flatMap(({ transports }) => transports.map((one) => [one.name, one]))),
+      offers: registered.flatMap(({ offers }) => offers),
       facts: this.#facts,
       dispose: () => disposed ??= disposeOfAll(),
     };

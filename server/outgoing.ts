@@ -16,6 +16,7 @@ import type { Directions } from "./control/operations.ts";
 import type { Ways } from "./control/redirect.ts";
 import { domainOf } from "./control/standing.ts";
 import type { Resolver } from "./dns.ts";
+import { flush } from "./flush.ts";
 import type { Ids } from "./ids.ts";
 import type { Hop } from "./plugin.ts";
 import type { Metrics } from "./admin/metrics.ts";
@@ -113,6 +114,12 @@ export class Outgoing {
     const nextHop = ({ address, via, hops }: QueuedRecipient) =>
       via === smtpTransport ? this.#smtp.destinationOf(domainOf(address), hops).key : via;
     return { ways, nextHop };
+  }
+
+  /** Tries what waits for a domain now. @throws {TypeError} when it is not a domain. */
+  async flush(domain: string, how?: { subdomains?: boolean }): Promise<{ messages: number }> {
+    const { spool, clock } = this.#edges;
+    return await flush({ spool, clock, rouse: (some) => this.runner.rouseOnly(some) }, domain, how);
   }
 
   /** Attempts that begin from now on follow this configuration. */

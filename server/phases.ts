@@ -105,6 +105,20 @@ export class Phases {
     }
   }
 
+  /** What plugins offer to this session in EHLO. */
+  extensions(): readonly string[] {
+    const { session, options: { log } } = this;
+    return (this.chain.generation.offers ?? []).filter(({ by, to }) => {
+      if (!by.roles.includes(session.role)) return false;
+      try {
+        return to(session);
+      } catch (error) {
+        log.error("plugin failed", { plugin: by.name, hook: "offers", error: String(error) });
+        return false;
+      }
+    }).map(({ extension }) => extension);
+  }
+
   /** The transaction is over, or was given up: also at a proxy's next hop. @param fate What became of its message. */
   forget(fate: Fate = "none"): void {
     this.envelope?.binding?.release();

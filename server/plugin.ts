@@ -469,6 +469,47 @@ export interface Host {
     recipients: readonly string[];
     content: string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array<ArrayBuffer>>;
   }): Promise<{ id: string }>;
+  /** The queue, as far as a plugin may move it. */
+  readonly queue: {
+    /**
+     * Tries what waits for a domain now, held messages aside: the first step of ETRN, of a "my server is back" button.
+     *
+     * @param domain The recipients', as text.
+     * @param how `subdomains`: those below it, too.
+     * @returns How many messages that is. @throws {TypeError} when it is not a domain.
+     */
+    retry(domain: string, how?: { subdomains?: boolean }): Promise<{ messages: number }>;
+  };
+  /**
+   * Announces a service extension in EHLO (RFC 5321 §2.2), during `setup`. Where it brings a command of the same name, that is
+   * answered by the hook `command`: the server refuses it before EHLO and during a transaction (503).
+   *
+   * @param extension The keyword in upper case, perhaps with parameters behind it.
+   * @param to Asked at each EHLO, and when the command comes: whether this session may use it.
+   * @example
+   * ```ts
+   * import { accept, definePlugin } from "postrider";
+   * import { testServer } from "postrider/testing";
+   * import { ok, strictEqual as equal } from "node:assert/strict";
+   * const flush = definePlugin({
+   *   name: "flush",
+   *   setup(on, _options, host) {
+   *     host.offers("XFLUSH", ({ remote }) => remote.address === "192.0.2.1");
+   *     on("command", async ({ remote }, verb, domain) => {
+   *       if (verb !== "XFLUSH" || remote.address !== "192.0.2.1") return;
+   *       const { messages } = await host.queue.retry(domain);
+   *       return accept({ reply: `${messages} messages are tried now`, code: 250 });
+   *     });
+   *   },
+   * });
+   * await using server = await testServer({ plugins: [flush] });
+   * const client = await server.connect({ from: "192.0.2.1" });
+   * const hello = await client.command("EHLO client.example");
+   * ok(hello.lines.includes("XFLUSH"));
+   * equal((await client.command("XFLUSH example.net")).code, 250);
+   * ```
+   */
+  offers(extension: string, to: (session: Session) => boolean): void;
   /** Private typed state of a session, transaction or recipient, made when first asked for; gone with its owner. */
   notes<S extends Session | Transaction | Recipient, T extends object>(make: (of: S) => T): (of: S) => T;
   /** Tells other plugins; `check` demands that who provides stands above who needs. */

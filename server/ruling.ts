@@ -31,7 +31,7 @@ const claims: { readonly [K in Hook]?: (claim: Record<string, unknown>) => boole
   vrfy: ({ reply }) => isAnswer(reply),
   expn: ({ reply }) => isAnswer(reply),
   command: ({ reply, code }) =>
-    typeof reply === "string" && isLine(reply) && [211, 214, 250, 252].includes(code as number),
+    typeof reply === "string" && isLine(reply) && [211, 214, 250, 251, 252, 253].includes(code as number),
 };
 
 const isLine = (text: unknown): text is string =>
@@ -67,7 +67,7 @@ function isAccount(auth: unknown): boolean {
 
 const enhanced = /^([245])\.[0-9]{1,3}\.[0-9]{1,3}$/;
 const permanentCodes = new Set([501, 502, 503, 504, 521, 530, 535, 538, 550, 551, 552, 553, 554, 555, 556]);
-const temporaryCodes = new Set([450, 451, 452, 454, 455]);
+const temporaryCodes = new Set([450, 451, 452, 454, 455, 458, 459]);
 
 /** Checks what a handler returned. @throws {MalformedVerdict} that says what is wrong with it. */
 export function readVerdict(hook: Hook, said: unknown): Verdict | undefined {

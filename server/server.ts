@@ -346,6 +346,7 @@ export class Server {
       dns,
       state: state.folder,
       submit: (mail) => this.#sessions!.submit(mail),
+      queue: { retry: (domain, how) => this.#outgoing!.flush(domain, how) },
     };
   }
 

@@ -27,7 +27,7 @@ export type PermanentCode =
   | 555
   | 556;
 /** The reply codes a temporary refusal may carry; `421` is {@linkcode disconnect}'s. */
-export type TemporaryCode = 450 | 451 | 452 | 454 | 455;
+export type TemporaryCode = 450 | 451 | 452 | 454 | 455 | 458 | 459;
 
 /** A permanent refusal; see {@linkcode reject}. */
 export interface Reject {
@@ -194,7 +194,7 @@ export type QueueClaim = Only<{ readonly id: string }>;
 /** `vrfy` and `expn`: the addresses to answer with, a line each. */
 export type AnswerClaim = Only<{ readonly reply: string | readonly string[] }>;
 /** `command`: the answer to a verb that the core does not know. */
-export type CommandClaim = Only<{ readonly reply: string; readonly code: 211 | 214 | 250 | 252 }>;
+export type CommandClaim = Only<{ readonly reply: string; readonly code: 211 | 214 | 250 | 251 | 252 | 253 }>;
 /** `route`: the next hops, tried in order. */
 export type RouteClaim = Only<{ readonly hops: readonly Hop[] }>;
 /**

@@ -162,9 +162,13 @@ export class Destinations<J> {
     return all;
   }
 
-  /** Wakes all: an operator knows better. */
-  rouse(): void {
-    for (const there of this.#all.values()) there.sleep = undefined;
+  /** Wakes one, or all: whoever asks for it knows better. */
+  rouse(name?: string): void {
+    if (name === undefined) { for (const there of this.#all.values()) there.sleep = undefined; }
+    else {
+      const there = this.#all.get(name);
+      if (there) there.sleep = undefined;
+    }
   }
 
   /** All that sleep, for people. */

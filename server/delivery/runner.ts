@@ -139,6 +139,12 @@ export class Runner {
     this.wake();
   }
 
+  /** Ends the sleep of these alone, named as the spool names them: their mail was made due already. */
+  rouseOnly(destinations: Iterable<string>): void {
+    for (const destination of destinations) this.#destinations.rouse(this.#waiting.nameOf(destination));
+    this.wake();
+  }
+
   /** Something may be due: looks, soon. */
   wake(): void {
     if (this.#pumping || this.#state !== "running") return;

@@ -35,7 +35,7 @@ export class Waiting {
   /** Whether the message waits here from now on; else its time has come. */
   park({ id, destinations: [only, another] }: Due, now: number): boolean {
     if (only === undefined || another !== undefined) return false;
-    const name = this.#nameOf(only);
+    const name = this.nameOf(only);
     const before = this.#parked.get(name);
     const coming = this.destinations.waitingAt(name) + (this.#taken.get(name) ?? 0);
     if (!before && (coming < enough || this.destinations.sleepOf(name, now))) {
@@ -50,7 +50,7 @@ export class Waiting {
   /** The sleep of the only destination that a message has, where nobody but its domain says where it goes. */
   sleepOf({ destinations: [only, another] }: Due, now: number): Sleep | undefined {
     if (only === undefined || another !== undefined) return undefined;
-    return this.destinations.sleepOf(this.#nameOf(only), now);
+    return this.destinations.sleepOf(this.nameOf(only), now);
   }
 
   /** Those whose destination has fallen asleep; they wait here no longer. */
@@ -86,7 +86,7 @@ export class Waiting {
   }
 
   /** From the spool's `smtp example.org` to the name slots are counted under. */
-  #nameOf(destination: string): string {
+  nameOf(destination: string): string {
     const space = destination.indexOf(" ");
     const via = destination.slice(0, space);
     return destinationName(via, this.options.builtIn.get(via)?.destinationOf(destination.slice(space + 1)));

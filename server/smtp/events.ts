@@ -27,6 +27,8 @@ export interface SessionOptions {
   readonly authenticated?: boolean;
   /** The client is in a trusted network: it may go on talking behind its HELO (CASES P02). */
   readonly trusted: boolean;
+  /** What EHLO offers besides, as this session stands: keywords with their parameters. Absent: nothing. */
+  readonly extensions?: () => readonly string[];
   /** Octets that have arrived at the channel and were not received by this machine yet. */
   unread(): number;
 }

@@ -71,6 +71,8 @@ export const replies = {
   lineTooLong: reply(500, "5.5.2", "Line too long"),
   badLine: reply(500, "5.5.2", "A command ends with CRLF and holds no other CR, LF or NUL"),
   notImplemented: reply(502, "5.5.1", "Command not implemented"),
+  /** RFC 5321 appendix F.1: it would give the queue to whoever connects. RFC 1985 is what came instead. */
+  noTurn: reply(502, "5.5.1", "TURN is not implemented: ETRN (RFC 1985) starts a queue, for those who may"),
   badArgument: reply(501, "5.5.4", "Argument missing or not understood"),
   badHelo: reply(501, undefined, "Argument missing, not printable or over 255 octets"),
   noArgument: reply(501, "5.5.4", "This command takes no argument"),

@@ -239,9 +239,15 @@ export class SmtpSession {
     if (command.kind === "no-verb") return this.#error(replies.unknownCommand);
     if (command.kind === "bad-argument") return this.#error(replies.notUtf8);
     const { verb, argument, ascii } = command;
-    if (obsolete.has(verb)) return this.#error(replies.notImplemented);
+    if (obsolete.has(verb)) return this.#error(verb === "TURN" ? replies.noTurn : replies.notImplemented);
     const rule = Object.hasOwn(this.#rules, verb) ? this.#rules[verb as Verb] : undefined;
     if (!rule) {
+      // What EHLO offers has its place in the session; what nobody announced is whoever's it is to know.
+      if (
+        this.#state !== "idle" && this.#options.extensions?.().some((text) => text.split(" ", 1)[0] === verb)
+      ) {
+        return this.#error(this.#state === "start" ? replies.heloFirst : replies.inTransaction);
+      }
       return this.#ask({ about: "command", verb, argument }, (reply) => this.#result(reply as Reply));
     }
 
@@ -357,7 +363,7 @@ export class SmtpSession {
     ];
     if (this.#options.canStartTls && !this.#encrypted) offered.push("STARTTLS");
     if (this.#mayAuth()) offered.push(`AUTH ${auth.mechanisms.join(" ")}`);
-    return [...offered, "HELP"];
+    return [...offered, ...this.#options.extensions?.() ?? [], "HELP"];
   }
 
   #mayAuth(): boolean {

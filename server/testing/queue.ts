@@ -1,6 +1,7 @@
 /** The queue of a test server: the real runner and the real reports, over a spool in memory that can fail on demand. */
 import { Reports } from "../delivery/reports.ts";
 import { Runner, type RunnerSettings } from "../delivery/runner.ts";
+import { flush } from "../flush.ts";
 import type { Ids } from "../ids.ts";
 import type { Log } from "../log.ts";
 import type { Content } from "../message/content.ts";
@@ -153,6 +154,13 @@ export class TestQueue {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
       await turn();
     }
+  }
+
+  /** Tries what waits for a domain now. @throws {TypeError} when it is not a domain. */
+  async flush(domain: string, how?: { subdomains?: boolean }): Promise<{ messages: number }> {
+    const { spool } = this;
+    const rouse = (some: Iterable<string>) => this.#runner?.rouseOnly(some);
+    return await flush({ spool, clock: this.#edges.clock, rouse }, domain, how);
   }
 
   /** What is in it, oldest first. */

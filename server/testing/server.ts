@@ -147,6 +147,7 @@ export class TestServer implements AsyncDisposable {
         return state();
       },
       submit: (mail) => this.#queue.track(this.#sessions.submit(mail)),
+      queue: { retry: (domain, how) => this.#queue.flush(domain, how) },
     };
     this.#sessions = new Sessions({
       clock: this.clock,

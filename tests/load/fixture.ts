@@ -42,6 +42,7 @@ export function fakeServices(state = "/nowhere") {
     dns: fakeDns(),
     state,
     submit: () => Promise.resolve({ id: "1" }),
+    queue: { retry: () => Promise.resolve({ messages: 0 }) },
   } satisfies HostServices;
 }
 

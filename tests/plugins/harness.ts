@@ -200,6 +200,8 @@ export async function setUp<O extends z.ZodType>(
     },
     proxy: unused("proxies"),
     submit: unused("spool"),
+    queue: { retry: unused("queue") },
+    offers() {},
     notes: unused("notes"),
     provides: unused("facts"),
     needs: unused("facts"),
