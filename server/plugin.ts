@@ -503,7 +503,7 @@ export interface Host {
    *   },
    * });
    * await using server = await testServer({ plugins: [flush] });
-   * const client = await server.connect({ from: "192.0.2.1" });
+   * const client = server.connect({ ip: "192.0.2.1" });
    * const hello = await client.command("EHLO client.example");
    * ok(hello.lines.includes("XFLUSH"));
    * equal((await client.command("XFLUSH example.net")).code, 250);
