@@ -4,6 +4,7 @@
  */
 import { join } from "node:path";
 import { Watch } from "./admin/watch.ts";
+import { startedFrom } from "./backup.ts";
 import { type Certificates, loadCertificates } from "./channel/certificates.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
@@ -197,6 +198,7 @@ export class Server {
     }
     await removeLinks(state.folder);
     this.#opened = await this.#openEdges(config, state);
+    await this.#sayRestored(state.folder, this.#opened.spool);
     this.#sessions = this.#makeSessions(this.#opened);
     const prepared = await prepare(found, ++this.#generations, this.#services());
     if (prepared.kind === "refused") throw new StartRefused(prepared.problems);
@@ -231,6 +233,16 @@ export class Server {
         tls: this.#certificates && !("path" in listener) ? listener.tls : "none",
       });
     }
+  }
+
+  /** A backup knows nothing of what came after it: an operator who starts from one should. */
+  async #sayRestored(folder: string, { size }: LogSpool): Promise<void> {
+    const made = await startedFrom(folder);
+    if (made === undefined) return;
+    this.#log.warning("started from a backup: what was delivered since it was made is delivered again", {
+      made,
+      queued: size,
+    });
   }
 
   #listen({ listen, limits }: Config): Promise<Listeners> {
@@ -315,7 +327,7 @@ export class Server {
   ): Promise<void> {
     const [clock, log] = [this.#clock, this.#log];
     const { runner, directions } = outgoing;
-    const queue = new LocalQueue(spool, clock, runner, directions);
+    const queue = new LocalQueue(spool, clock, runner, { ...directions, freeze: () => spool.freeze() });
     if (tracking) {
       tracking.follow(spool);
       this.#closers.push(() => tracking.close()); // before the spool, which it reads

@@ -9,6 +9,8 @@ import { newPlugin } from "./new.ts";
 import { addQueueCommands, systemQueueIo } from "./queue_command.ts";
 import { addExplainCommand } from "./explain_command.ts";
 import { addObserveCommands } from "./observe_command.ts";
+import { backup } from "./backup.ts";
+import { addQueueCommands, systemQueueIo } from "./queue_command.ts";
 import { schema } from "./schema.ts";
 import { serve } from "./serve.ts";
 import { trackCommand, type TrackOptions } from "./track.ts";
@@ -81,6 +83,9 @@ function makeProgram(cli: Cli, exit: (code: ExitCode) => void): Command {
     );
   addUserCommands(program.command("user").description("manage who may log in"), cli, exit);
   addDkimCommands(program.command("dkim").description("keys that sign mail"), cli, exit);
+  program.command("backup <directory>").description("copy the state directory, also of a running server")
+    .addOption(configOption())
+    .action(async (directory, { config }) => exit(await backup(config, directory, systemQueueIo(cli))));
   addQueueCommands(program.command("queue").description("look into the queue, and change it"), cli, exit);
   return program;
 }

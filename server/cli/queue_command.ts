@@ -120,7 +120,7 @@ function readCount(text: string): number {
   throw new InvalidArgumentError("It is not a number.");
 }
 
-/** The real terminal. */
+/** The real world, for commands that reach the queue. */
 export function systemQueueIo(cli: Cli): QueueIo {
   return {
     ...cli,

@@ -5,6 +5,7 @@ import type {
   BulkChange,
   Changed,
   Count,
+  FrozenQueue,
   ListedMessage,
   Overview,
   QueueControl,
@@ -16,6 +17,7 @@ import type {
 import type { SummaryRow } from "./summary.ts";
 import type { Tracked, TrackedMessage, TrackQuery } from "../tracking/steps.ts";
 import { type Line, readLines, type Request, type TrackControl, writeAll } from "./protocol.ts";
+import type { Freeze, FrozenFile } from "../spool/freeze.ts";
 import { controlPath } from "./server.ts";
 
 /** The server could not be asked, or said that something went wrong: `message` is a sentence. */
@@ -91,6 +93,43 @@ class RemoteQueue implements QueueControl, TrackControl {
 
   change(what: BulkChange, where: string, asOf: number): Promise<Changed> {
     return this.#one({ do: "change", what, where, asOf });
+  }
+
+  async freeze(): Promise<FrozenQueue> {
+    const conn = await Deno.connect({ transport: "unix", path: this.#path });
+    const lines = readLines(conn);
+    const next = async () => {
+      const { value, done } = await lines.next();
+      if (done === true) throw cutOff();
+      const line = JSON.parse(value) as Line;
+      if ("error" in line) throw new ControlRefused(line.error);
+      return "item" in line ? line.item : undefined;
+    };
+    try {
+      await writeAll(conn, `${JSON.stringify({ do: "freeze" } satisfies Request)}\n`);
+      await next();
+    } catch (error) {
+      conn.close();
+      throw error;
+    }
+    let released: Promise<Freeze["state"]> | undefined;
+    const release = async () => {
+      try {
+        await writeAll(conn, "release\n");
+        return await next() as Freeze["state"];
+      } finally {
+        conn.close();
+      }
+    };
+    return {
+      async cut() {
+        await writeAll(conn, "cut\n");
+        const files: FrozenFile[] = [];
+        for (let item = await next(); item !== "cut"; item = await next()) files.push(item as FrozenFile);
+        return files;
+      },
+      release: () => released ??= release(),
+    };
   }
 
   retryAll(): Promise<number> {

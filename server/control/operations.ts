@@ -3,6 +3,7 @@
  * in the spool of a stopped one. Both ways end here.
  */
 import type { Clock } from "../clock.ts";
+import type { Freeze, FrozenFile } from "../spool/freeze.ts";
 import { readHeader } from "../message/header.ts";
 import { render, renderHead } from "../message/render.ts";
 import {
@@ -101,6 +102,14 @@ export interface Overview extends Omit<Census, "oldest"> {
   readonly asleep: readonly SleepingDestination[];
 }
 
+/** The spool's files, kept: see `spool/freeze.ts`. */
+export interface FrozenQueue {
+  /** The queue as it stands at this moment. */
+  cut(): Promise<readonly FrozenFile[]>;
+  /** Lets files go again, once; says whether all of them were there until then. */
+  release(): Promise<Freeze["state"]>;
+}
+
 /** The queue, for people. All methods may reject with what the disk or the way there says. */
 export interface QueueControl {
   /** Whether somebody delivers meanwhile. */
@@ -125,6 +134,8 @@ export interface QueueControl {
    * @param asOf As it was given to `count`.
    */
   change(what: BulkChange, where: string, asOf: number): Promise<Changed>;
+  /** Keeps the spool's files while somebody copies them. */
+  freeze(): Promise<FrozenQueue>;
   /** Makes all that wait due now, held ones aside. Answers how many those are. */
   retryAll(): Promise<number>;
   close(): Promise<void>;
@@ -151,8 +162,10 @@ function ownOf({ envelope, states }: Queued): readonly string[] {
   return first && rest.every((own) => own.join("") === first.join("")) ? first : [];
 }
 
-/** Who knows where mail goes. */
+/** Who knows what this queue can't. */
 export interface Directions {
+  /** Keeps the spool's files; absent: there are none. */
+  readonly freeze?: () => Freeze;
   /** Absent: no plugins could be asked. */
   readonly ways?: Ways;
   /** Where a recipient's copy goes, for people; absent: as far as its address tells. */
@@ -177,6 +190,7 @@ export class LocalQueue implements QueueControl {
   readonly #deliveries: Deliveries | undefined;
 
   readonly #ways: Ways | undefined;
+  readonly #freeze: (() => Freeze) | undefined;
   readonly #nextHop: (recipient: QueuedRecipient) => string;
 
   /**
@@ -186,8 +200,9 @@ export class LocalQueue implements QueueControl {
     spool: Spool,
     clock: Pick<Clock, "now">,
     deliveries?: Deliveries,
-    { ways, nextHop = nextHopOf }: Directions = {},
+    { ways, nextHop = nextHopOf, freeze }: Directions = {},
   ) {
+    this.#freeze = freeze;
     this.#ways = ways;
     this.#nextHop = nextHop;
     this.#spool = spool;
@@ -282,6 +297,20 @@ export class LocalQueue implements QueueControl {
     );
     if (changed.messages > 0 && isHurried(what.action) === "hurried") this.#deliveries?.rouse();
     return changed;
+  }
+
+  async freeze(): Promise<FrozenQueue> {
+    await undefined;
+    if (!this.#freeze) throw new Error("This queue has no files.");
+    const freeze = this.#freeze();
+    return {
+      cut: () => freeze.cut(),
+      async release() {
+        await undefined;
+        freeze.release();
+        return freeze.state;
+      },
+    };
   }
 
   async retryAll(): Promise<number> {

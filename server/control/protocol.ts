@@ -60,6 +60,8 @@ export const request = z.discriminatedUnion("do", [
       limit: z.int().min(1).max(10_000),
     }),
   }),
+  /** Stays open: the lines `cut` and `release` follow. */
+  z.strictObject({ do: z.literal("freeze") }),
 ]);
 
 /** A request. */
@@ -85,9 +87,32 @@ const stepsAtOnce = 2000;
 /** Octets of content in one item. */
 const chunk = 48 * 1024;
 
+/**
+ * Keeps files as long as the other side is there: `frozen`, then on `cut` an item for each file and `cut`, and on `release`
+ * whether they were all there.
+ *
+ * @param lines What comes from the other side; its end is the end of it.
+ */
+export async function* freeze(
+  queue: QueueControl,
+  lines: AsyncIterable<string>,
+): AsyncGenerator<unknown, void> {
+  const frozen = await queue.freeze();
+  try {
+    yield "frozen";
+    for await (const line of lines) {
+      if (line !== "cut") break;
+      yield* await frozen.cut();
+      yield "cut";
+    }
+  } finally {
+    yield await frozen.release();
+  }
+}
+
 /** Does what is asked; what it answers are the items. */
 export async function* perform(
-  request: Request,
+  request: Exclude<Request, { do: "freeze" }>,
   queue: QueueControl,
   tracking?: TrackControl,
 ): AsyncGenerator<unknown> {

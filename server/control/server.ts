@@ -5,6 +5,7 @@ import type { Clock } from "../clock.ts";
 import type { Log } from "../log.ts";
 import type { QueueControl } from "./operations.ts";
 import {
+  freeze,
   type Line,
   perform,
   readLines,
@@ -126,9 +127,12 @@ export class ControlServer {
     const { queue, tracking } = this.#options;
     let text = "";
     try {
-      for await (const item of perform(readRequest(asked), queue, tracking)) {
+      const wanted = readRequest(asked);
+      const isAwaited = wanted.do === "freeze"; // each item at once: the other side goes on from it
+      const items = wanted.do === "freeze" ? freeze(queue, lines) : perform(wanted, queue, tracking);
+      for await (const item of items) {
         text += lineOf({ item });
-        if (text.length < batch) continue;
+        if (text.length < batch && !isAwaited) continue;
         await writeAll(conn, text);
         text = "";
       }

@@ -5,7 +5,6 @@ import type { Log } from "../log.ts";
 import { dropPrivileges } from "../privileges.ts";
 import { LogSpool, SpoolLocked } from "../spool/log.ts";
 import { MemorySpool } from "../spool/memory.ts";
-import type { Spool } from "../spool/spool.ts";
 import { ControlRefused, findServer } from "./client.ts";
 import { type Directions, LocalQueue, type QueueControl } from "./operations.ts";
 
@@ -45,10 +44,10 @@ export async function findQueue(state: string, edges: QueueEdges): Promise<Found
 }
 
 class StoppedQueue extends LocalQueue {
-  readonly #opened: Spool;
+  readonly #opened: LogSpool;
 
-  constructor(spool: Spool, { clock, nextHop }: QueueEdges) {
-    super(spool, clock, undefined, { ...(nextHop && { nextHop }) });
+  constructor(spool: LogSpool, { clock, nextHop }: QueueEdges) {
+    super(spool, clock, undefined, { freeze: () => spool.freeze(), ...(nextHop && { nextHop }) });
     this.#opened = spool;
   }
 

@@ -33,6 +33,8 @@ export interface CompactorOptions {
   readonly patience: number;
   /** Whether space is so scarce that nothing waits. */
   readonly isFull: () => boolean;
+  /** Whether somebody copies the files: then none goes. */
+  readonly isFrozen: () => boolean;
   /** Where a message was redirected to can't be read any more: it is to be held, at once. */
   readonly onLost: (entry: Entry) => void;
   readonly follower: Follower | undefined;
@@ -109,7 +111,7 @@ export class Compactor {
   async #sweep(): Promise<void> {
     const { disk, folder, segments } = this.#options;
     for (;;) {
-      if (this.#stopped.signal.aborted) return;
+      if (this.#stopped.signal.aborted || this.#options.isFrozen()) return;
       const free = this.#unwanted(
         [...segments].filter((segment) => segment.isFree).sort((a, b) => a.number - b.number),
       );

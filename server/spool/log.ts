@@ -7,6 +7,7 @@ import type { Clock } from "../clock.ts";
 import type { Log } from "../log.ts";
 import type { Content } from "../message/content.ts";
 import { Attempts } from "./attempts.ts";
+import { type Freeze, Freezer, type FrozenFile } from "./freeze.ts";
 import { BodyStore, FileContent, type StoredBody } from "./body.ts";
 import { Compactor } from "./compact.ts";
 import type { Disk, DiskLock } from "./disk.ts";
@@ -82,6 +83,7 @@ export class LogSpool implements Spool {
   readonly #spare: Spare;
   readonly #writer: Writer;
   readonly #compactor: Compactor;
+  readonly #freezer: Freezer;
   readonly #schedule: Schedule;
   readonly #recent: Recent;
   readonly #follower: Follower | undefined;
@@ -124,6 +126,7 @@ export class LogSpool implements Spool {
       segmentSize: options.segment,
       onClosed: () => this.#compactor.wake(),
     });
+    this.#freezer = new Freezer(() => parts.reserve.isFull, () => this.#compactor.wake());
     this.#compactor = new Compactor({
       ...common,
       queue,
@@ -132,6 +135,7 @@ export class LogSpool implements Spool {
       rate: options.rate,
       patience: options.patience,
       isFull: () => parts.reserve.isFull,
+      isFrozen: () => this.#freezer.isFrozen,
       onLost: (entry) => this.#holdNow(entry, lostRedirect),
       follower: options.follower,
       isShort: () => parts.reserve.room(0) === "full",
@@ -200,6 +204,7 @@ export class LogSpool implements Spool {
   }
 
   async close(): Promise<void> {
+    this.#freezer.close();
     await this.#compactor.close();
     await this.#writer.close();
     await this.#spare.close();
@@ -378,7 +383,9 @@ export class LogSpool implements Spool {
     const { segment, file, id } = entry;
     this.#queue.remove(entry);
     this.#recent.remove(id);
-    if (file !== undefined) this.#inBackground(this.#disk.unlink(`${this.#folder}/body/${file}`));
+    if (file !== undefined) {
+      this.#freezer.unlink(() => this.#inBackground(this.#disk.unlink(`${this.#folder}/body/${file}`)));
+    }
     if (this.#compactor.isWorth(segment)) this.#compactor.wake();
   }
 
@@ -482,6 +489,31 @@ export class LogSpool implements Spool {
     // What is only kept to be followed may be what is missing.
     if (room === "full" && this.#follower) this.#compactor.wake();
     return room === "room" && this.#writer.fault ? "failing" : room;
+  }
+
+  // ── Copying ──────────────────────────────────────────────────────────────────────────────────────
+
+  /** Keeps all files from now on until it is released, for who copies them while mail goes on. */
+  freeze(): Freeze {
+    return this.#freezer.freeze(() => this.#cut());
+  }
+
+  /** What is durable at this moment, as a power cut would leave it: so a start makes of the copy what it makes of that. */
+  async #cut(): Promise<FrozenFile[]> {
+    const cut: FrozenFile[] = [];
+    for (const { path, size } of this.#segments) {
+      if (size > 0) cut.push({ name: path.slice(this.#folder.length + 1), octets: size });
+    }
+    const needed = new Set<string>();
+    for (const { file } of this.#queue.entries()) if (file !== undefined) needed.add(file);
+    // Those of messages that are just being kept, too: a start removes what nobody needs.
+    for (const name of await this.#disk.list(`${this.#folder}/body`)) {
+      const octets = await this.#disk.size(`${this.#folder}/body/${name}`).catch((error) => {
+        if (needed.has(name) || !(error instanceof Deno.errors.NotFound)) throw error;
+      });
+      if (octets !== undefined) cut.push({ name: `body/${name}`, octets });
+    }
+    return cut;
   }
 
   // ── When ─────────────────────────────────────────────────────────────────────────────────────────
