@@ -6,7 +6,6 @@ import { dkimKeygen, dkimRecords } from "./dkim.ts";
 import type { Cli, ExitCode } from "./io.ts";
 import { systemCli } from "./io.ts";
 import { newPlugin } from "./new.ts";
-import { addQueueCommands, systemQueueIo } from "./queue_command.ts";
 import { addExplainCommand } from "./explain_command.ts";
 import { addObserveCommands } from "./observe_command.ts";
 import { backup } from "./backup.ts";
