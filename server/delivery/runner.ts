@@ -64,6 +64,7 @@ export class Runner {
   readonly #recorder: Recorder;
   readonly #picking: Picking;
   readonly #attempts: Attempts;
+  readonly #waiting: Waiting;
   readonly #settling: Settling;
   readonly #tasks: Tasks;
   readonly #rounds = new Map<string, Round>();
@@ -82,10 +83,11 @@ export class Runner {
     this.#timeline = new Timeline(clock, spool);
     this.#destinations = new Destinations(settings.concurrency, random);
     this.#recorder = new Recorder(spool, clock, log, () => this.wake());
+    this.#waiting = new Waiting(this.#destinations, options);
     this.#picking = new Picking({
       ...options,
       timeline: this.#timeline,
-      waiting: new Waiting(this.#destinations, options),
+      waiting: this.#waiting,
       policy: () => this.#settings.policy,
       room: () => this.#takesMore ? mostReading - this.#reading : 0,
       isUnderWay: (id) => this.#rounds.has(id),
