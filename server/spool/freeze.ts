@@ -3,6 +3,10 @@
  * `cut` tells make a queue as it stood at that moment, as a power cut would have left it. Mail goes on meanwhile.
  */
 
+import type { Disk } from "./disk.ts";
+import type { Queue } from "./queue.ts";
+import type { Segment } from "./segment.ts";
+
 /** A file of the spool, and how much of it belongs to the copy. */
 export interface FrozenFile {
   /** Below the spool's folder: `0000000001-….hot`, `body/…`. */
@@ -74,4 +78,30 @@ export class Freezer {
     for (const now of this.#later.splice(0)) now();
     this.thawed();
   }
+}
+
+/** What a queue is made of. */
+export interface Cut {
+  readonly disk: Disk;
+  readonly folder: string;
+  readonly segments: Iterable<Segment>;
+  readonly queue: Queue;
+}
+
+/** What is durable at this moment, as a power cut would leave it: so a start makes of the copy what it makes of that. */
+export async function cut({ disk, folder, segments, queue }: Cut): Promise<FrozenFile[]> {
+  const files: FrozenFile[] = [];
+  for (const { path, size } of segments) {
+    if (size > 0) files.push({ name: path.slice(folder.length + 1), octets: size });
+  }
+  const needed = new Set<string>();
+  for (const { file } of queue.entries()) if (file !== undefined) needed.add(file);
+  // Those of messages that are just being kept, too: a start removes what nobody needs.
+  for (const name of await disk.list(`${folder}/body`)) {
+    const octets = await disk.size(`${folder}/body/${name}`).catch((error) => {
+      if (needed.has(name) || !(error instanceof Deno.errors.NotFound)) throw error;
+    });
+    if (octets !== undefined) files.push({ name: `body/${name}`, octets });
+  }
+  return files;
 }

@@ -7,7 +7,7 @@ import type { Clock } from "../clock.ts";
 import type { Log } from "../log.ts";
 import type { Content } from "../message/content.ts";
 import { Attempts } from "./attempts.ts";
-import { type Freeze, Freezer, type FrozenFile } from "./freeze.ts";
+import { cut, type Freeze, Freezer } from "./freeze.ts";
 import { BodyStore, FileContent, type StoredBody } from "./body.ts";
 import { Compactor } from "./compact.ts";
 import type { Disk, DiskLock } from "./disk.ts";
@@ -29,7 +29,7 @@ import type { Entry, Queue } from "./queue.ts";
 import { type CompleteOptions, type LogSpoolOptions, withDefaults } from "./options.ts";
 import { Reader, stateOf } from "./reader.ts";
 import { Recent } from "./recent.ts";
-import { redirectedOf } from "./redirect.ts";
+import { InTurn, redirectedOf } from "./redirect.ts";
 import { replay, type Replayed, setAside, UnknownVersion } from "./replay.ts";
 import { Reserve } from "./reserve.ts";
 import { Schedule } from "./schedule.ts";
@@ -90,8 +90,8 @@ export class LogSpool implements Spool {
   #notes = 0;
   /** Ids on their way into the queue. */
   readonly #arriving = new Set<string>();
-  /** The last redirect of each message, while it goes on. */
-  readonly #redirecting = new Map<string, Promise<void>>();
+  /** Each redirect of a message begins with what the last one left. */
+  readonly #redirecting = new InTurn();
   readonly #background = new Set<Promise<unknown>>();
 
   private constructor(
@@ -333,19 +333,8 @@ export class LogSpool implements Spool {
     await this.#changeById(id, { to: "removed", at: this.#clock.now() });
   }
 
-  /** One after the other: each begins with what the last one left. */
-  async redirect(id: string, redirects: readonly Redirect[]): Promise<void> {
-    const before = this.#redirecting.get(id);
-    const redirecting = (async () => {
-      await before?.catch(() => {}); // whoever asked for that one hears of it
-      await this.#redirect(id, redirects);
-    })();
-    this.#redirecting.set(id, redirecting);
-    try {
-      await redirecting;
-    } finally {
-      if (this.#redirecting.get(id) === redirecting) this.#redirecting.delete(id);
-    }
+  redirect(id: string, redirects: readonly Redirect[]): Promise<void> {
+    return this.#redirecting.run(id, () => this.#redirect(id, redirects));
   }
 
   async #redirect(id: string, redirects: readonly Redirect[]): Promise<void> {
@@ -495,25 +484,8 @@ export class LogSpool implements Spool {
 
   /** Keeps all files from now on until it is released, for who copies them while mail goes on. */
   freeze(): Freeze {
-    return this.#freezer.freeze(() => this.#cut());
-  }
-
-  /** What is durable at this moment, as a power cut would leave it: so a start makes of the copy what it makes of that. */
-  async #cut(): Promise<FrozenFile[]> {
-    const cut: FrozenFile[] = [];
-    for (const { path, size } of this.#segments) {
-      if (size > 0) cut.push({ name: path.slice(this.#folder.length + 1), octets: size });
-    }
-    const needed = new Set<string>();
-    for (const { file } of this.#queue.entries()) if (file !== undefined) needed.add(file);
-    // Those of messages that are just being kept, too: a start removes what nobody needs.
-    for (const name of await this.#disk.list(`${this.#folder}/body`)) {
-      const octets = await this.#disk.size(`${this.#folder}/body/${name}`).catch((error) => {
-        if (needed.has(name) || !(error instanceof Deno.errors.NotFound)) throw error;
-      });
-      if (octets !== undefined) cut.push({ name: `body/${name}`, octets });
-    }
-    return cut;
+    const [disk, folder, segments, queue] = [this.#disk, this.#folder, this.#segments, this.#queue];
+    return this.#freezer.freeze(() => cut({ disk, folder, segments, queue }));
   }
 
   // ── When ─────────────────────────────────────────────────────────────────────────────────────────

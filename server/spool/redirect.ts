@@ -25,3 +25,22 @@ export function redirectedOf(
   }
   return { recipients, states: Array.from(anew, ([recipient, state]) => ({ recipient, state })) };
 }
+
+/** Work on one message, one after the other. */
+export class InTurn {
+  readonly #last = new Map<string, Promise<void>>();
+
+  async run(id: string, work: () => Promise<void>): Promise<void> {
+    const before = this.#last.get(id);
+    const running = (async () => {
+      await before?.catch(() => {}); // whoever asked for that one hears of it
+      await work();
+    })();
+    this.#last.set(id, running);
+    try {
+      await running;
+    } finally {
+      if (this.#last.get(id) === running) this.#last.delete(id);
+    }
+  }
+}
