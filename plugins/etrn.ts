@@ -48,7 +48,9 @@ function readNode(argument: string): Asked {
 export default definePlugin({
   name: "etrn",
   options: z.object({
-    networks: z.array(cidr()).default([]).describe("Clients that may ask, by network or address"),
+    networks: z.array(cidr()).default([]).describe(
+      "Clients that may ask besides trustedNetworks, by network or address",
+    ),
     users: z.union([z.boolean(), z.array(z.string())], "neither true or false, nor a list of accounts")
       .default(true)
       .describe(
@@ -60,8 +62,9 @@ export default definePlugin({
   }),
   setup(on, { networks, users, domains, every }, { cache, clock, log, offers, queue }) {
     const accounts = new Set(typeof users === "boolean" ? [] : users.map((name) => name.toLowerCase()));
-    const mayAsk = ({ user, remote, protocol }: Session): boolean => {
+    const mayAsk = ({ user, remote, protocol, trusted }: Session): boolean => {
       if (protocol !== "smtp") return false;
+      if (trusted) return true;
       if (networks.some((network) => network.has(remote.address))) return true;
       if (!user) return false;
       if (typeof users === "boolean") return users;

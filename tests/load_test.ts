@@ -1,4 +1,3 @@
-import { bundled } from "../server/bundled.ts";
 import { deepStrictEqual as deepEqual } from "node:assert/strict";
 import { bundled } from "../server/bundled.ts";
 import { file, type Files, mine, problemsOf } from "./load/fixture.ts";

@@ -62,6 +62,12 @@ export async function openDryServer(found: Read, clock: Clock): Promise<DryServe
         recorder.log.info("would send a message of its own", { from: sender, to: recipients });
         return Promise.resolve({ id: "dry-run" });
       },
+      queue: {
+        retry: (domain) => {
+          recorder.log.info("would try a domain's queue", { domain });
+          return Promise.resolve({ messages: 0 });
+        },
+      },
     });
     if (prepared.kind === "refused") {
       return { kind: "refused", problems: prepared.problems, [Symbol.asyncDispose]: dispose };

@@ -39,6 +39,12 @@ Deno.test("etrn: offered to those who may, and unknown to everybody else", async
   deepEqual([code, status], [500, "5.5.1"]);
 });
 
+Deno.test("etrn: trusted networks may, without being named", async () => {
+  await using server = await testServer({ plugins: [etrn], trustedNetworks: ["192.0.2.0/24"] });
+  ok((await hello(server, branch)).offers);
+  ok(!(await hello(server, stranger)).offers);
+});
+
 Deno.test("etrn: authenticated users may, unless the configuration says otherwise", async () => {
   const table: [unknown, number][] = [
     [undefined, 251],
