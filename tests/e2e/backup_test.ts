@@ -119,7 +119,7 @@ Deno.test("backup: of what plugins keep, of a stopped server, and never over som
     equal(await Deno.readTextFile(folder.at(copy, "plugins", "mine", "notes")), "remember");
     equal((await Deno.stat(folder.at(copy))).mode! & 0o777, 0o700);
     const names = Array.from(Deno.readDirSync(folder.at(copy)), ({ name }) => name).sort();
-    deepEqual(names, ["backup.json", "plugins", "spool", "store.db"]);
+    deepEqual(names, ["backup.json", "plugins", "spool", "store.db", "tracking.db"]);
     const spool = Array.from(Deno.readDirSync(folder.at(copy, "spool")), ({ name }) => name);
     ok(spool.every((name) => /\.(hot|cold)$|^body$/.test(name)), spool.join());
     const settings = (await Deno.readTextFile(config)).replace("./state", `./${copy}`);
