@@ -73,13 +73,10 @@ async function copySpool(copying: Copying, from: string, to: string, queue: Froz
   if (await exists(join(from, "corrupt"))) {
     await copying.tree(join(from, "corrupt"), join(to, "corrupt"), () => true);
   }
-  for (const { name, octets } of await queue.cut()) {
+  for (const { name, octets, needed } of await queue.cut()) {
     const copied = await copying.file(join(from, name), join(to, name), octets);
-    // A body of a message that was refused meanwhile is the only one that may go.
-    if (copied === "gone" && !name.startsWith("body/")) {
-      throw new BackupFailed(`${join(from, name)} is gone.`);
-    }
-    if (copied === "short") throw new BackupFailed(`${join(from, name)} is shorter than it was.`);
+    if (copied === "whole" || needed === "maybe") continue;
+    throw new BackupFailed(`${join(from, name)} is ${copied === "gone" ? "gone" : "shorter than it was"}.`);
   }
   if (await queue.release() === "whole") return;
   throw new BackupFailed(

@@ -116,6 +116,7 @@ export class Compactor {
         [...segments].filter((segment) => segment.isFree).sort((a, b) => a.number - b.number),
       );
       if (free.length === 0) return;
+      for (const segment of free) segment.isGoing = true;
       for (const { path } of free) {
         // One that is not there any more was unlinked before a sync that failed.
         await disk.unlink(path).catch((error) => {

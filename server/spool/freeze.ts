@@ -5,6 +5,7 @@
 
 import type { Disk } from "./disk.ts";
 import type { Queue } from "./queue.ts";
+import { segmentHeaderSize } from "./record.ts";
 import type { Segment } from "./segment.ts";
 
 /** A file of the spool, and how much of it belongs to the copy. */
@@ -13,6 +14,8 @@ export interface FrozenFile {
   readonly name: string;
   /** Octets; what lies behind them came later. */
   readonly octets: number;
+  /** `maybe`: of a message that is being decided; it goes if that is refused. */
+  readonly needed: "yes" | "maybe";
 }
 
 /** The files of a spool, kept. */
@@ -91,8 +94,10 @@ export interface Cut {
 /** What is durable at this moment, as a power cut would leave it: so a start makes of the copy what it makes of that. */
 export async function cut({ disk, folder, segments, queue }: Cut): Promise<FrozenFile[]> {
   const files: FrozenFile[] = [];
-  for (const { path, size } of segments) {
-    if (size > 0) files.push({ name: path.slice(folder.length + 1), octets: size });
+  for (const { path, size, isGoing } of segments) {
+    // One that failed with its first batch has no header: nothing in it counts.
+    const isWorth = size >= segmentHeaderSize && !isGoing;
+    if (isWorth) files.push({ name: path.slice(folder.length + 1), octets: size, needed: "yes" });
   }
   const needed = new Set<string>();
   for (const { file } of queue.entries()) if (file !== undefined) needed.add(file);
@@ -101,7 +106,8 @@ export async function cut({ disk, folder, segments, queue }: Cut): Promise<Froze
     const octets = await disk.size(`${folder}/body/${name}`).catch((error) => {
       if (needed.has(name) || !(error instanceof Deno.errors.NotFound)) throw error;
     });
-    if (octets !== undefined) files.push({ name: `body/${name}`, octets });
+    if (octets === undefined) continue;
+    files.push({ name: `body/${name}`, octets, needed: needed.has(name) ? "yes" : "maybe" });
   }
   return files;
 }

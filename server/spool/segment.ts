@@ -28,6 +28,8 @@ export class Segment implements SegmentName {
    * exists this one has to: else what was delivered, removed or refused would rise again.
    */
   readonly needs = new Set<Segment>();
+  /** It is free, and its file is being deleted, or was: nobody copies it. */
+  isGoing = false;
   /** When it was closed, monotonic milliseconds: young ones are left to die by themselves. */
   closed = -Infinity;
 

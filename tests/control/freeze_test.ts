@@ -16,7 +16,10 @@ interface Rig extends AsyncDisposable {
   readonly frozen: { readonly released: Promise<void>; how: Freeze["state"]; cuts: number };
 }
 
-const files: FrozenFile[] = Array.from({ length: 3000 }, (_, i) => ({ name: `body/${i}`, octets: i }));
+const files: FrozenFile[] = Array.from(
+  { length: 3000 },
+  (_, i) => ({ name: `body/${i}`, octets: i, needed: "yes" }),
+);
 
 async function rig(): Promise<Rig> {
   const state = await Deno.makeTempDir({ prefix: "postrider-control-" });

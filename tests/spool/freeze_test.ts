@@ -14,10 +14,11 @@ import { diskError, SimDisk } from "./sim_disk.ts";
 import { folder, Workload } from "./workload.ts";
 
 /** Copies as `backup` does: so many octets of each file. */
-async function copy(from: Disk, files: readonly FrozenFile[]): Promise<SimDisk> {
+async function copy(from: SimDisk, files: readonly FrozenFile[]): Promise<SimDisk> {
   const to = new SimDisk(new Random(1));
   await to.makeFolder(`${folder}/body`);
-  for (const { name, octets } of files) {
+  for (const { name, octets, needed } of files) {
+    if (needed === "maybe" && !from.paths.includes(`${folder}/${name}`)) continue;
     const bytes = new Uint8Array(octets);
     equal(await from.readRange(`${folder}/${name}`, 0, bytes), octets, name);
     const file = await to.openNew(`${folder}/${name}`);
