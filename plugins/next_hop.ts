@@ -1,8 +1,9 @@
 /** Options that plugins share which hand mail on: a host or several, and how to speak with it. */
 import { isIP } from "node:net";
 import { domainToASCII } from "node:url";
-import { type HopAuth, path, z } from "../server/plugin.ts";
+import { type HopAuth, type HostHop, path, z } from "../server/plugin.ts";
 
+/** A host's name, or its IP address; names in A-labels. */
 const host = z.string().meta({ examples: ["inside.example.org"] }).transform((text, context) => {
   if (isIP(text) && !text.includes("%")) return text;
   const name = domainToASCII(text);
@@ -29,28 +30,41 @@ const auth = z.strictObject({
   }
 });
 
+const port = z.int().min(1).max(65_535);
+const tls = z.enum(["opportunistic", "required", "none", "implicit"]);
+
+/** A host of several: its name, or a mapping with what is its own. */
+const listed = z.union([
+  host,
+  z.object({ host, port: port.optional(), tls: tls.optional(), auth: auth.optional() }),
+]);
+
 /** The options, to be spread among a plugin's own; {@linkcode oneOfHosts} checks what concerns several of them. */
 export const nextHop = {
   host: host.optional().describe(
     "The next hop: a name, whose addresses are looked up (not its MX), or an IP address",
   ),
-  hosts: z.array(host).min(1).optional().describe(
-    "Several, instead of `host`: the first that answers has it",
+  hosts: z.array(listed).min(1).optional().describe(
+    "Several, instead of `host`: the first that answers has it; each a name, or a mapping with its own `port`, `tls`, `auth`",
   ),
-  port: z.int().min(1).max(65_535).optional().describe("Its port; default: `outbound.port`, 25"),
-  tls: z.enum(["opportunistic", "required", "none", "implicit"]).optional().describe(
+  port: port.optional().describe("Its port; default: `outbound.port`, 25"),
+  tls: tls.optional().describe(
     "As `outbound.tls`, or `implicit`: verified TLS from the first byte; default with `auth`: `required`, with port 465: `implicit`",
   ),
   auth: auth.optional().describe("How to log in there: `user`, and `password` or `passwordFile`"),
 };
 
-/** What they are once they were read. */
-export interface NextHopOptions {
-  readonly host?: string | undefined;
-  readonly hosts?: readonly string[] | undefined;
+/** How to speak with a host. */
+interface HopHow {
   readonly port?: number | undefined;
-  readonly tls?: "opportunistic" | "required" | "none" | "implicit" | undefined;
+  readonly tls?: HostHop["tls"];
   readonly auth?: HopAuth | undefined;
+}
+
+/** What the options are once they were read. */
+export interface NextHopOptions extends HopHow {
+  readonly host?: string | undefined;
+  readonly hosts?: readonly (string | HopHow & { readonly host: string })[] | undefined;
 }
 
 /** Exactly one of `host` and `hosts`. */
@@ -62,7 +76,7 @@ export function oneOfHosts({ host, hosts }: NextHopOptions, context: z.Refinemen
   context.addIssue({ code: "custom", message });
 }
 
-/** The hops, in order. */
-export function hopsOf({ host, hosts, ...how }: NextHopOptions) {
-  return (hosts ?? [host!]).map((one) => ({ host: one, ...how }));
+/** The hops, in order; what one says of itself stands above what is said of all. */
+export function hopsOf({ host, hosts, ...how }: NextHopOptions): HostHop[] {
+  return (hosts ?? [host!]).map((one) => ({ ...how, ...typeof one === "string" ? { host: one } : one }));
 }

@@ -1,6 +1,7 @@
 /** Stands in front of another server: its answers at RCPT and at the final dot are the client's, and nothing waits here. */
 import { domainToASCII } from "node:url";
 import { accept, definePlugin, reject, z } from "../server/plugin.ts";
+import { routed } from "./addresses.ts";
 import { hopsOf, nextHop, oneOfHosts } from "./next_hop.ts";
 
 const domain = z.string().meta({ examples: ["example.org"] }).transform((text, context) => {
@@ -12,9 +13,6 @@ const domain = z.string().meta({ examples: ["example.org"] }).transform((text, c
   context.addIssue({ code: "custom", message });
   return z.NEVER;
 });
-
-/** Sender-specified routing: a server that trusts this one may take these apart and send on for a stranger (CASES R01). */
-const routed = /[%!@]/;
 
 /** The plugin `proxy`. */
 export default definePlugin({

@@ -2,11 +2,7 @@
 import ipaddr from "ipaddr.js";
 import { domainToASCII } from "node:url";
 import { accept, type Address, because, cidr, definePlugin, z } from "../server/plugin.ts";
-
-/** Wildcards over one of these single labels stay inside a house (RFC 6761, RFC 6762, ICANN's .internal, and custom). */
-const privateNames = new Set(
-  "internal local localdomain lan corp home intranet private test example".split(" "),
-);
+import { isWholeTopLevel, routed } from "./addresses.ts";
 
 /** Private blocks that are shorter than any network a single organisation has on the internet. */
 const wholesale = ["fc00::/7", "fe80::/10"].map((text) => ipaddr.parseCIDR(text));
@@ -38,15 +34,12 @@ const pattern = z.string().overwrite((text) => domainToASCII(text) || text).supe
   if (!/^[a-z0-9_][a-z0-9_-]*(?:\.[a-z0-9_-]+)*$/.test(name)) {
     return problem(`"${text}" is not a domain such as example.com or *.example.com`);
   }
-  if (name !== text && !name.includes(".") && !privateNames.has(name)) {
+  if (name !== text && isWholeTopLevel(name)) {
     problem(
       `${text} lets strangers relay to every domain under .${name}: name the domains this server is a backup for`,
     );
   }
 });
-
-/** Sender-specified routing: another server may take these apart and send on for a stranger (CASES R01). */
-const routed = /[%!@]/;
 
 /** The plugin `relay`. */
 export default definePlugin({

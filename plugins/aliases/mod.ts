@@ -1,15 +1,18 @@
 /** Sends mail for one address to others: aliases, small lists, catch-alls. Answers VRFY and EXPN for our own people. */
-import { domainToASCII } from "node:url";
-import { accept, because, cidr, definePlugin, path, reject, type Session, z } from "../../server/plugin.ts";
+import {
+  accept,
+  because,
+  cidr,
+  definePlugin,
+  path,
+  reject,
+  type Session,
+  transport,
+  z,
+} from "../../server/plugin.ts";
+import { domain, fold, split } from "../addresses.ts";
 import { followYaml } from "../yaml_file.ts";
-import { type Asked, fold, readTable, split, Table } from "./table.ts";
-
-// By `refine`, not `regex`: the JSON Schema is of what operators write, any case and IDNs included.
-const domainName = /^(?:\[[0-9a-z:.]+\]|[a-z0-9_][a-z0-9_-]*(?:\.[a-z0-9_-]+)*)$/;
-const domain = z.string().overwrite((text) => domainToASCII(text) || text).refine(
-  (text) => domainName.test(text),
-  "not a domain such as example.org",
-);
+import { type Asked, readTable, Table } from "./table.ts";
 
 const options = z.object({
   file: path().optional()
@@ -28,6 +31,8 @@ const options = z.object({
     .describe(
       "Clients that may do what authenticated users may: write to `internal` aliases, ask VRFY and EXPN",
     ),
+  onward: transport().optional()
+    .describe("Transport for targets that nobody here knows, such as `forward`; default: smtp"),
 }).superRefine(({ file, aliases, domains, internal }, context) => {
   const problem = (message: string, ...path: (string | number)[]) =>
     context.addIssue({ code: "custom", message, path });
@@ -54,7 +59,7 @@ const options = z.object({
 export default definePlugin({
   name: "aliases",
   options,
-  async setup(on, { file, aliases, domains, internal, networks }, host) {
+  async setup(on, { file, aliases, domains, internal, networks, onward }, host) {
     if (domains.length > 0) host.owns(domains);
     const fixed = new Table(domains);
     for (const [key, targets] of Object.entries(aliases ?? {})) fixed.add(key, [targets].flat());
@@ -74,6 +79,12 @@ export default definePlugin({
       });
     }
 
+    const claim = (table: Table, recipient: Asked) => {
+      const to = table.targets(recipient);
+      if (!to) return;
+      const rule = `the alias ${table.find(recipient)?.key ?? "postmaster"}`;
+      return because(rule, accept(onward ? { to, onward } : { to }));
+    };
     on("resolve", (recipient) => {
       const now = table.current();
       return now instanceof Promise ? now.then((table) => claim(table, recipient)) : claim(now, recipient);
@@ -93,11 +104,6 @@ export default definePlugin({
     });
   },
 });
-
-function claim(table: Table, recipient: Asked) {
-  const to = table.targets(recipient);
-  if (to) return because(`the alias ${table.find(recipient)?.key ?? "postmaster"}`, accept({ to }));
-}
 
 /** Whether an address, with any tag, is one of those only members may write to. */
 function memberOnly(internal: readonly string[], domains: readonly string[]): (asked: Asked) => boolean {

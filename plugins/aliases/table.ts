@@ -1,6 +1,7 @@
 /** The table of aliases: how an operator writes it, and which entry an address falls under. Pure. */
 import { domainToASCII } from "node:url";
 import { isMap, isScalar, isSeq, type Node } from "yaml";
+import { fold, isDomain, isLocal, split } from "../addresses.ts";
 import type { Problem } from "../yaml_file.ts";
 
 /** The parts of an address by which it is looked up; `Address` of the plugin API is one. */
@@ -21,24 +22,6 @@ export interface Entry {
   readonly targets: readonly string[];
 }
 
-/** Local parts are compared without case, as people write them. */
-export const fold = (local: string): string => local.toLowerCase().normalize("NFC");
-
-/** An address taken apart at its last `@`: what stands in quotes before it may hold others (CASES A02). */
-export function split(text: string): { readonly local: string; readonly domain: string | undefined } {
-  const at = text.lastIndexOf("@");
-  const local = at < 0 ? text : text.slice(0, at);
-  const quoted = local.length > 1 && local.startsWith('"') && local.endsWith('"');
-  return {
-    local: quoted ? local.slice(1, -1).replace(/\\(.)/gs, "$1") : local,
-    domain: at < 0 ? undefined : domainToASCII(text.slice(at + 1)),
-  };
-}
-
-const domainName = /^(?:\[[0-9a-z:.]+\]|[a-z0-9_][a-z0-9_-]*(?:\.[a-z0-9_-]+)*)$/;
-const quotedLocal = /^"(?:[^"\\\p{Cc}]|\\[^\p{Cc}])*"$/u;
-const plainLocal = /^[^\s"(),:;<>@[\\\]\p{Cc}]+$/u;
-
 /** What is wrong with an address in the table, as a sentence; `undefined` where nothing is. */
 function complaint(text: string): string | undefined {
   const at = text.lastIndexOf("@");
@@ -46,10 +29,10 @@ function complaint(text: string): string | undefined {
   if (/^(?:[|/]|:include:)/i.test(text) && at < 0) {
     return `"${text}": mail is not given to programs or files, name an address`;
   }
-  if (at >= 0 && !domainName.test(domainToASCII(text.slice(at + 1)))) {
+  if (at >= 0 && !isDomain(domainToASCII(text.slice(at + 1)))) {
     return `"${text}" has no domain that can exist`;
   }
-  if (!plainLocal.test(local) && !quotedLocal.test(local)) {
+  if (!isLocal(local)) {
     return `"${text}" is not an address such as alice@example.org`;
   }
 }

@@ -1,29 +1,13 @@
 /** Delivers to Maildirs, durably, and says who has one. */
 import { domainToASCII } from "node:url";
-import {
-  accept,
-  type Address,
-  because,
-  definePlugin,
-  type Host,
-  path,
-  reject,
-  z,
-} from "../../server/plugin.ts";
-import { followYaml } from "../yaml_file.ts";
+import { accept, type Address, because, definePlugin, path, reject, z } from "../../server/plugin.ts";
+import { domain } from "../addresses.ts";
+import { followUsers, usersOption } from "../users.ts";
 import { machineDisk } from "./disk.ts";
 import { readLayout } from "./layout.ts";
 import { Mailboxes } from "./mailbox.ts";
 import { isUnusable, machineRandom, uniqueNames } from "./names.ts";
 import { deliverAll } from "./transport.ts";
-import { readUsers, Users } from "./users.ts";
-
-// By `refine`, not `regex`: the JSON Schema is of what operators write, any case and IDNs included.
-const domainName = /^(?:\[[0-9a-z:.]+\]|[a-z0-9_][a-z0-9_-]*(?:\.[a-z0-9_-]+)*)$/;
-const domain = z.string().overwrite((text) => domainToASCII(text) || text).refine(
-  (text) => domainName.test(text),
-  "not a domain such as example.org",
-);
 
 const layout = path("/var/mail/{domain}/{user}").superRefine((template, context) => {
   const read = readLayout(template);
@@ -36,10 +20,7 @@ const options = z.object({
   domains: z.array(domain).min(1).describe(
     "Domains whose mail is delivered here; all their addresses are ours to know",
   ),
-  users: z.union(
-    [z.literal("any"), z.array(z.string()), path()],
-    "neither a list of users, nor a file of them, nor `any`",
-  ).optional().describe(
+  users: usersOption.optional().describe(
     "Who has a mailbox: a list of addresses (or local parts, in every domain), a YAML file of them such as auth's, or `any`; default: whose mailbox exists",
   ),
   path: layout.describe("The mailbox's folder; {user} is without its +tag, lower case"),
@@ -97,11 +78,9 @@ export default definePlugin({
       : "users";
     const here = because(users === undefined ? "the mailbox exists" : rule, accept({ via: transport }));
     const made = because("postmaster, abuse and catchAll always exist", accept({ via: transport }));
-    const exists = await whoExists(
-      users,
-      (address) => hasMailbox(layout.of(address.user, address.domain)),
-      host,
-    );
+    const exists: (address: Address) => boolean | Promise<boolean> = users === undefined
+      ? (address) => hasMailbox(layout.of(address.user, address.domain))
+      : await followUsers(users, host);
     const ours = new Set(domains);
     const everyone = catchAll?.toLowerCase().normalize("NFC");
 
@@ -131,27 +110,6 @@ export default definePlugin({
     });
   },
 });
-
-/** The option `users`, as a question. */
-async function whoExists(
-  users: string | readonly string[] | undefined,
-  onDisk: (address: Address) => Promise<boolean>,
-  host: Host,
-): Promise<(address: Address) => boolean | Promise<boolean>> {
-  if (users === undefined) return onDisk;
-  if (users === "any") return () => true;
-  if (typeof users !== "string") {
-    const listed = new Users();
-    for (const user of users) listed.add(user);
-    return ({ user, domain }) => listed.has(user, domain);
-  }
-  const file = await followYaml(users, readUsers, host, new Users());
-  return ({ user, domain }) => {
-    const listed = file.current();
-    if (listed instanceof Promise) return listed.then((listed) => listed.has(user, domain));
-    return listed.has(user, domain);
-  };
-}
 
 /** @throws what the operating system says, when it can't tell: the chain then defers. */
 async function hasMailbox(folder: string): Promise<boolean> {

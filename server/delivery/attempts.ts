@@ -44,6 +44,17 @@ export type Made =
   | { readonly kind: "attempt" | "hindrance"; readonly answer: Answer }
   | { readonly kind: "void"; /** Milliseconds. */ readonly lookAgainAfter: number };
 
+/** Copies of one message, by the lines that are theirs alone. */
+type Copies = Map<string, Promise<SealedMessage | undefined>>;
+
+/** What is planned together. */
+interface Planning {
+  readonly round: Round;
+  readonly queued: Queued;
+  readonly chain: Chain;
+  readonly copies: Copies;
+}
+
 /** A message read longer ago may have been held, changed or removed by an operator since. */
 const fresh = 1000;
 
@@ -67,6 +78,7 @@ export class Attempts {
   ): Promise<{ jobs: Job[]; refused: Refused[] }> {
     const routed: Routed[] = [];
     const refused: Refused[] = [];
+    const copies: Copies = new Map();
     for (const candidate of candidates) {
       const recipient = queued.envelope.recipients[candidate.index]!;
       const refuse = (result: Result, kind: Refused["kind"] = "attempt") => {
@@ -87,7 +99,7 @@ export class Attempts {
       else {
         const way = recipient.hops
           ? { hops: recipient.hops } // an operator's word comes before a plugin's
-          : await this.#wayOf(round, queued, { ...recipient, parsed: address }, chain);
+          : await this.#wayOf({ round, queued, chain, copies }, { ...recipient, parsed: address });
         if ("outcome" in way) refuse(way, isOurs(way) ? "hindrance" : "attempt");
         else {
           const { batch } = courier;
@@ -199,37 +211,36 @@ export class Attempts {
   }
 
   /** How a recipient's copy leaves, as far as plugins say so; or why it doesn't go. */
-  async #wayOf(
-    round: Round,
-    queued: Queued,
-    recipient: AttemptRecipient,
-    chain: Chain,
-  ): Promise<Way | Result> {
+  async #wayOf(planning: Planning, recipient: AttemptRecipient): Promise<Way | Result> {
     const { via, parsed } = recipient;
-    const relay = chain.generation.transports.get(via);
-    if (via === smtpTransport) return await this.#route(round, queued, parsed, chain);
+    if (via === smtpTransport) return await this.#route(planning, parsed);
+    const relay = planning.chain.generation.transports.get(via);
     if (relay === undefined || !("route" in relay)) return {};
-    const message = await this.#message(round, queued, recipient);
+    const message = await this.#copy(planning, recipient);
     if (!message) return {};
     const { clock, log, stopping } = this.options;
-    const target = targetOf(recipient, queued.envelope.sender);
+    const target = targetOf(recipient, planning.queued.envelope.sender);
     const asked = await askRelay(relay, target, message, { clock, log, gone: stopping });
     if (asked.kind === "failed") return routeFailed;
     if (asked.kind === "objection") return resultOf(asked.verdict);
     if (asked.way.hops) return asked.way;
-    const route = await this.#route(round, queued, parsed, chain);
+    const route = await this.#route(planning, parsed);
     return "outcome" in route ? route : { ...asked.way, ...route };
   }
 
+  /** What plugins are shown of a recipient's copy: read once, however many recipients have the same. */
+  #copy({ round, queued, copies }: Planning, recipient: QueuedRecipient): Promise<SealedMessage | undefined> {
+    const key = recipient.own?.join("") ?? "";
+    let copy = copies.get(key);
+    if (!copy) copies.set(key, copy = this.#message(round, queued, recipient));
+    return copy;
+  }
+
   /** The hops that the hook `route` says, of mail that leaves by SMTP; or why it doesn't go. */
-  async #route(
-    round: Round,
-    queued: Queued,
-    address: Address,
-    chain: Chain,
-  ): Promise<Pick<Way, "hops"> | Result> {
+  async #route(planning: Planning, address: Address): Promise<Pick<Way, "hops"> | Result> {
+    const { chain, queued } = planning;
     if (!chain.has("route")) return {};
-    const message = await this.#message(round, queued, queued.envelope.recipients[0]!);
+    const message = await this.#copy(planning, queued.envelope.recipients[0]!);
     if (!message) return {};
     const ruling = await chain.ask("route", {}, (handler, call) => handler(address, message, call));
     switch (ruling.kind) {

@@ -1,12 +1,16 @@
-/** Dovecot over a folder of Maildirs, with a configuration, a user and a port of its own. */
+/** Dovecot over a folder of Maildirs, with a configuration, a user and ports of its own. */
 import { Buffer } from "node:buffer";
 import { join } from "node:path";
 import { type Folder, makeFolder } from "./folder.ts";
 import { run, spawn } from "./programs.ts";
 import { root } from "./server.ts";
 
-/** An IMAP server that runs. */
+/** An IMAP and LMTP server that runs. */
 export interface Dovecot extends AsyncDisposable {
+  /** Where it takes mail by LMTP. */
+  readonly lmtp: { readonly path: string; readonly port: number };
+  /** What it has logged so far. */
+  readonly said: string;
   /** The messages in each user's INBOX, as an IMAP client gets them. */
   fetchAll(users: readonly string[]): Promise<ReadonlyMap<string, readonly Buffer[]>>;
 }
@@ -15,12 +19,25 @@ export interface Dovecot extends AsyncDisposable {
  * Starts Dovecot; when it is disposed of, it is ended.
  *
  * @param mail The folder of Maildirs, `{domain}/{user}`. It is given to the user that Dovecot runs as.
+ * @param users Who is known to LMTP, with the octets that each may keep; absent: anybody, as many as they like.
  */
-export async function startDovecot(mail: string): Promise<Dovecot> {
+export async function startDovecot(
+  mail: string,
+  users?: Readonly<Record<string, number>>,
+): Promise<Dovecot> {
   const folder = await makeFolder();
   const owner = await ownerOfMail();
   const port = freePort();
-  const config = await folder.write("dovecot.conf", configuration(folder, mail, port, owner));
+  const lmtp = { path: folder.at("lmtp.sock"), port: freePort() };
+  await Deno.mkdir(mail, { recursive: true });
+  if (users) {
+    const lines = Object.entries(users).map(([user, octets]) =>
+      `${user}:::::::userdb_quota_rule=*:bytes=${octets}\n`
+    );
+    await folder.write("users", lines.join(""));
+  }
+  const settings = { mail, port, lmtp, isAnybody: users === undefined };
+  const config = await folder.write("dovecot.conf", configuration(folder, settings, owner));
   if (Deno.uid() === 0) await giveTo(owner, folder.path, mail);
   const child = spawn("/usr/sbin/dovecot", ["-F", "-c", config], {
     ...(Deno.uid() === 0 && { uid: owner.uid, gid: owner.gid }),
@@ -30,6 +47,10 @@ export async function startDovecot(mail: string): Promise<Dovecot> {
   });
   const said = listen(child.stderr, /starting up/);
   const dovecot: Dovecot = {
+    lmtp,
+    get said() {
+      return said.text;
+    },
     async fetchAll(users) {
       const script = join(root, "tests/e2e/clients/imap.py");
       const read = await run("python3", [script, String(port), ...users]);
@@ -90,15 +111,26 @@ async function giveTo({ uid, gid }: Owner, ...folders: string[]): Promise<void> 
 /** Everything as one user, nothing outside the folder. */
 function configuration(
   { path }: Folder,
-  mail: string,
-  port: number,
+  { mail, port, lmtp, isAnybody }: {
+    readonly mail: string;
+    readonly port: number;
+    readonly lmtp: Dovecot["lmtp"];
+    readonly isAnybody: boolean;
+  },
   { name, group, uid, gid }: Owner,
 ): string {
+  const ids = `uid=${uid} gid=${gid} home=${path}/home`;
+  const userdb = isAnybody
+    ? `driver = static
+  args = ${ids} allow_all_users=yes`
+    : `driver = passwd-file
+  args = ${path}/users
+  override_fields = ${ids}`;
   return `
 base_dir = ${path}/run
 state_dir = ${path}/state
 log_path = /dev/stderr
-protocols = imap
+protocols = imap lmtp
 listen = 127.0.0.1
 ssl = no
 disable_plaintext_auth = no
@@ -113,8 +145,23 @@ passdb {
   args = nopassword=y
 }
 userdb {
-  driver = static
-  args = uid=${uid} gid=${gid} home=${path}/home
+  ${userdb}
+}
+recipient_delimiter = +
+quota_full_tempfail = yes
+mail_plugins = quota
+plugin {
+  quota = count:User quota
+  quota_vsizes = yes
+}
+service lmtp {
+  unix_listener ${lmtp.path} {
+    mode = 0666
+  }
+  inet_listener lmtp {
+    address = 127.0.0.1
+    port = ${lmtp.port}
+  }
 }
 service imap-login {
   chroot =

@@ -33,6 +33,8 @@ export interface PostfixOptions {
   readonly ports: Ports;
   readonly certificates: Readonly<Record<Encrypted, CertificateFiles>>;
   readonly boxes: readonly string[];
+  /** A domain whose mail it takes and then returns, as a server does that finds out too late. */
+  readonly returns?: string;
   /** The port that mail for example.test is sent to. */
   readonly ours: number;
   /** Lines of `main.cf` besides: the last one of a name counts. */
@@ -53,13 +55,14 @@ smtp      unix  - - n - - smtp
 error     unix  - - n - - error
 retry     unix  - - n - - error
 virtual   unix  - n n - - virtual
+nobody    unix  - n n - - pipe user=nobody argv=/bin/sh -c "exit 67"
 anvil     unix  - - n - 1 anvil
 postlog   unix-dgram n - n - 1 postlogd
 `;
 
 /** Starts one: it keeps the mail of `*.remote.test`, and sends example.test's to us. */
 export async function startPostfix(
-  { folder, ports, certificates, boxes, ours, settings: more = "" }: PostfixOptions,
+  { folder, ports, certificates, boxes, returns, ours, settings: more = "" }: PostfixOptions,
 ): Promise<Postfix> {
   const base = folder.at("postfix");
   const [etc, queue, data, mail] = ["etc", "queue", "data", "mail"].map((name) => `${base}/${name}`);
@@ -73,6 +76,7 @@ export async function startPostfix(
     await Deno.symlink(`/etc/postfix/${name}`, `${etc}/${name}`);
   }
   const maps = boxes.map((box) => `@${box}.remote.test=${box}/`).join(", ");
+  const routes = [`example.test=smtp:[127.0.0.1]:${ours}`, ...(returns ? [`${returns}=nobody:`] : [])];
   const settings = `
 compatibility_level = 3.6
 queue_directory = ${queue}
@@ -104,7 +108,7 @@ virtual_mailbox_maps = inline:{ ${maps} }
 virtual_minimum_uid = 1
 virtual_uid_maps = static:${await idOf("-u", "nobody")}
 virtual_gid_maps = static:${await idOf("-g", "nobody")}
-transport_maps = inline:{ example.test=smtp:[127.0.0.1]:${ours} }
+transport_maps = inline:{ ${routes.join(", ")} }
 default_transport = error:5.1.2 not from here
 tls_random_source = dev:/dev/urandom
 ${more}`;

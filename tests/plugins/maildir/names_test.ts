@@ -1,7 +1,7 @@
 import { match, strictEqual as equal } from "node:assert/strict";
 import { isUnusable, machineRandom, uniqueNames } from "../../../plugins/maildir/names.ts";
 import { readLayout } from "../../../plugins/maildir/layout.ts";
-import { Users } from "../../../plugins/maildir/users.ts";
+import { Users } from "../../../plugins/users.ts";
 
 Deno.test("a file's name says time, process and host, and escapes what would be read as something else", () => {
   const next = uniqueNames({

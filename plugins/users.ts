@@ -1,7 +1,8 @@
 /** Who has a mailbox. */
 import { isMap, isScalar, isSeq, type Node } from "yaml";
 import { domainToASCII } from "node:url";
-import type { Problem } from "../yaml_file.ts";
+import { type Address, type Host, path, z } from "../server/plugin.ts";
+import { followYaml, type Problem } from "./yaml_file.ts";
 
 /** Users by address, or by local part alone for those in every domain of ours. */
 export class Users {
@@ -44,4 +45,33 @@ export function readUsers(root: Node | null, problem: Problem): Users {
     throw problem(root, "must list users: addresses as keys, or as a list");
   }
   return users;
+}
+
+/** The option `users`: a list, a file, or everybody. */
+export const usersOption = z.union(
+  [z.literal("any"), z.array(z.string()), path()],
+  "neither a list of users, nor a file of them, nor `any`",
+);
+
+/**
+ * The option, as a question.
+ *
+ * @throws {Error} when a file that is there can't be read.
+ */
+export async function followUsers(
+  users: z.output<typeof usersOption>,
+  host: Pick<Host, "clock" | "log">,
+): Promise<(address: Pick<Address, "user" | "domain">) => boolean | Promise<boolean>> {
+  if (users === "any") return () => true;
+  if (typeof users !== "string") {
+    const listed = new Users();
+    for (const user of users) listed.add(user);
+    return ({ user, domain }) => listed.has(user, domain);
+  }
+  const file = await followYaml(users, readUsers, host, new Users());
+  return ({ user, domain }) => {
+    const listed = file.current();
+    if (listed instanceof Promise) return listed.then((listed) => listed.has(user, domain));
+    return listed.has(user, domain);
+  };
 }
