@@ -67,7 +67,10 @@ const cases: Record<string, Record<string, string | [content: string, zone: Reco
       "i=1; mx.list.example; spf=pass",
       "i=1; mx.list.example; spf=fail",
     ),
-    "§5.2 another seal": chained(2).replace(/(ARC-Seal: i=1;.* b=)./, "$1A").replace(/b=AA/, "b=BA"),
+    "§5.2 another seal": chained(2).replace(
+      /(ARC-Seal: i=1;.* b=)(.)/,
+      (_, before: string, first: string) => before + (first === "A" ? "B" : "A"),
+    ),
     "§5.2 step 2 the newest says cv=fail": arc(chained(1), set(2, "fail"), how),
     "§5.2 step 3 the first says cv=pass": arc(letter, set(1, "pass"), how),
     "§5.2 step 3 the second says cv=none": arc(chained(1), set(2, "none"), how),
