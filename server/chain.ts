@@ -341,7 +341,7 @@ function combine(hook: AskedHook, before: Ruling, answer: Answered): [Ruling, bo
 }
 
 /** `accept({ onward })` alone: no claim to the address. */
-function isOnward({ claim }: Ruling & { kind: "claim" }): boolean {
+export function isOnward({ claim }: Ruling & { kind: "claim" }): boolean {
   const { via, to } = claim as { via?: unknown; to?: unknown };
   return via === undefined && to === undefined;
 }

@@ -2,7 +2,7 @@
  * Where an address goes: asks `resolve`, and follows aliases until every target is a mailbox of some transport
  * (DESIGN §7, expansion).
  */
-import type { Chain, Hearing, Ruling } from "./chain.ts";
+import { type Chain, type Hearing, isOnward, type Ruling } from "./chain.ts";
 import type { FinalTarget } from "./envelope.ts";
 import type { Instance } from "./generation.ts";
 import type { Address, Transport } from "./plugin.ts";
@@ -55,10 +55,12 @@ export function resolve(chain: Chain, address: Address, how: ResolveHow): Resolu
 /** `<postmaster>` alone (RFC 5321 §4.5.1) is the first owned domain's, unless some plugin says otherwise. */
 async function resolvePostmaster(chain: Chain, address: Address, how: ResolveHow): Promise<Resolution> {
   const own = await ask(chain, address, how);
-  if (own.kind !== "silence") return settle(chain, address, own, how);
+  // How mail leaves that nobody here has is no word on whose this is: strangers would hear 550, and others write to the next hop's.
+  const isSaid = own.kind !== "silence" && !(own.kind === "claim" && isOnward(own));
+  if (isSaid) return settle(chain, address, own, how);
   const [domain] = chain.generation.owners.keys();
   const there = domain === undefined ? undefined : parseAddress(`postmaster@${domain}`);
-  return there ? await resolve(chain, there, how) : { kind: "foreign", unsure: own.unsure };
+  return there ? await resolve(chain, there, how) : await settle(chain, address, own, how);
 }
 
 function ask(chain: Chain, address: Address, how: ResolveHow, below?: Instance): Ruling | Promise<Ruling> {
