@@ -143,6 +143,11 @@ export class StepwiseTransaction {
   /** Takes the next reply, which is no 421; says when it can't be an answer to what was asked. */
   take(reply: ClientReply): "taken" | "out-of-order" {
     if (this.#state === "final") return this.#final(reply);
+    if (this.#state === "content") {
+      // A refusal of the message that is still on its way, after which the session is not to be used (see `client.ts`).
+      if (reply.code >= 400) this.#result = { kind: "replied", phase: "final", reply };
+      return "out-of-order";
+    }
     const asked = this.#asked[0];
     if (asked === undefined) return "out-of-order";
     // Only DATA has an intermediate reply, and nothing else goes for its yes (RFC 5321 §4.2.1).
@@ -191,8 +196,9 @@ export class StepwiseTransaction {
   lose(failure: SessionFailure): void {
     // A 421 instead of the reply to the message says that it was not taken.
     const unknown = failure.kind !== "refused" && this.isSent;
-    // What the peer had said to the message before stands, whatever became of RSET.
-    if (this.#asked[0] !== "rset" || this.#result === undefined) {
+    // What the peer had said to the message before stands, whatever became of RSET, or of the rest of the content.
+    const isSaid = this.#result !== undefined && (this.#asked[0] === "rset" || this.#state === "content");
+    if (!isSaid) {
       this.#result = { kind: "lost", failure, unknown };
     }
     this.#state = "done";

@@ -129,6 +129,23 @@ Deno.test("content in pieces is stuffed, and all of it is out with its dot", () 
   equal(result(client), "lost lost unknown");
 });
 
+Deno.test("a word on the message while it is on its way is the word on it, and the session is over: O04", () => {
+  for (
+    const [said, expected] of [["552 5.3.4 too big\r\n", "final 552"], ["250 ok\r\n", "lost out-of-order"]]
+  ) {
+    const client = ready();
+    client.open(mail, { address: "b@example.org" });
+    for (const reply of ["250 ok\r\n", "250 ok\r\n"]) (step(client), says(client, reply));
+    client.step(data("", { content: undefined, size: 9 }));
+    step(client);
+    says(client, "354 go\r\n");
+    client.encode(encode("a\r\n"));
+    says(client, said!);
+    equal(result(client), expected);
+    deepEqual(step(client), ["over"]);
+  }
+});
+
 Deno.test("what ends a step early", () => {
   const table: [string, (client: SmtpClient) => void, string, string][] = [
     ["lost at RCPT", (client) => client.lost(), "lost lost", "over"],

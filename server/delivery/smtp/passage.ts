@@ -13,6 +13,8 @@ export class SmtpPassage implements Passage {
   readonly #passages: Passages;
   #request: WantedPassage;
   #opened: OpenedSession;
+  /** Whether the connection is ours: once it is given back it may be another client's. */
+  #isOurs = true;
   /** Those it has said yes to, in order. */
   #accepted: ClientRecipient[] = [];
   readonly #over = Promise.withResolvers<void>();
@@ -80,10 +82,16 @@ export class SmtpPassage implements Passage {
   }
 
   async #release(): Promise<void> {
+    await this.#giveBack();
+    this.#over.resolve();
+  }
+
+  async #giveBack(): Promise<void> {
+    if (!this.#isOurs) return;
     const { session } = this.#opened;
     if (session.isPaused) await session.step({ kind: "rset" });
+    this.#isOurs = false;
     this.#passages.giveBack(this.#opened);
-    this.#over.resolve();
   }
 
   #note(recipient: ClientRecipient, result: StepResult | undefined): void {
@@ -101,14 +109,14 @@ export class SmtpPassage implements Passage {
     const same = sender === this.#request.mail.sender && recipients.length === this.#accepted.length &&
       recipients.every((one, at) => one === this.#accepted[at]);
     if (same && session.isPaused) return undefined;
-    if (session.isPaused) await session.step({ kind: "rset" });
-    this.#passages.giveBack(this.#opened);
+    await this.#giveBack();
     const [first, ...others] = recipients;
     this.#request = { ...this.#request, mail: { ...this.#request.mail, sender }, first: first!, signal };
     this.#accepted = [];
     const begun = await this.#passages.begin(this.#request);
     if ("answer" in begun) return refusedNow(begun.answer);
     this.#opened = begun.opened;
+    this.#isOurs = true;
     let answer = answerOf(begun.result, this.host);
     this.#note(first!, begun.result);
     for (const recipient of others) {
@@ -135,6 +143,7 @@ export class SmtpPassage implements Passage {
       if (!session.client.isSent) session.abort();
     };
     signal.throwIfAborted();
+    if (!session.isPaused) return lostUnsent; // while that was looked for
     signal.addEventListener("abort", abort, { once: true });
     try {
       const result = await session.step(
@@ -142,7 +151,7 @@ export class SmtpPassage implements Passage {
         rendered instanceof Uint8Array ? undefined : rendered,
       );
       if (session.unreadable !== undefined) throw session.unreadable;
-      return result ?? { kind: "lost", failure: { kind: "lost", phase: "data" }, unknown: false };
+      return result ?? lostUnsent;
     } finally {
       signal.removeEventListener("abort", abort);
     }
@@ -165,6 +174,8 @@ function isUnsent(result: StepResult): boolean {
   return result.kind === "lost" && !result.unknown && result.failure.phase === "data" &&
     result.failure.kind !== "abandoned";
 }
+
+const lostUnsent: StepResult = { kind: "lost", failure: { kind: "lost", phase: "data" }, unknown: false };
 
 const unreadable: Answer = {
   kind: "deferred",

@@ -1,12 +1,23 @@
 /** Whatever a next hop does at any step: a yes that a client hears is the next hop's, of that message and these recipients. */
-import { deepStrictEqual as deepEqual, ok } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import fc from "fast-check";
-import type { Answer, Passage } from "../../../server/delivery/passing.ts";
+import type { Answer, Passage, PassageRequest, PassedMessage } from "../../../server/delivery/passing.ts";
 import type { ClientRecipient } from "../../../server/smtp/client.ts";
-import { sender } from "./kit.ts";
+import { dial, type DialHow } from "../../../server/delivery/smtp/dial.ts";
+import { type Sender, sender } from "./kit.ts";
 import { startPeer } from "./peer.ts";
 
-const words = ["250 fine", "251 will forward", "450 4.2.0 wait", "550 5.1.1 no", "421 4.3.2 bye", "drop", "354 what", "rubbish", "250 one\r\n250 two"];
+const words = [
+  "250 fine",
+  "251 will forward",
+  "450 4.2.0 wait",
+  "550 5.1.1 no",
+  "421 4.3.2 bye",
+  "drop",
+  "354 what",
+  "rubbish",
+  "250 one\r\n250 two",
+];
 const isYes = (answer: Answer) => answer.kind === "said" && answer.reply.code < 300;
 const path = (line: string) => /<(.*)>/.exec(line)![1]!;
 
@@ -37,13 +48,23 @@ Deno.test("a yes is the next hop's, of that message and these recipients: whatev
       const kept: string[] = [];
       const one = async ({ recipients, ends }: typeof transactions[number], n: number) => {
         const gone = new AbortController();
-        const all = Array.from({ length: recipients }, (_, i): ClientRecipient => ({ address: `r${i}@t${n}.test` }));
+        const all = Array.from(
+          { length: recipients },
+          (_, i): ClientRecipient => ({ address: `r${i}@t${n}.test` }),
+        );
         let from = `s${n}@example.com`;
         const opened = await us.delivery.open({
           hops,
           mail: { sender: from, size: undefined, utf8: false },
           first: all[0]!,
-          client: { address: "192.0.2.7", port: 1, helo: "c", protocol: "ESMTP", login: undefined, id: `${n}` },
+          client: {
+            address: "192.0.2.7",
+            port: 1,
+            helo: "c",
+            protocol: "ESMTP",
+            login: undefined,
+            id: `${n}`,
+          },
           xclient: false,
           xforward: true,
           signal: gone.signal,
@@ -80,7 +101,9 @@ Deno.test("a yes is the next hop's, of that message and these recipients: whatev
       const there = peer.messages.map(({ mail, rcpt, content }) =>
         JSON.stringify([path(mail), rcpt.map(path), content])
       );
-      for (const message of kept) ok(there.includes(message), `${message} is not there: ${peer.lines.join("\n")}`);
+      for (const message of kept) {
+        ok(there.includes(message), `${message} is not there: ${peer.lines.join("\n")}`);
+      }
       // What it has and nobody heard of is what it had a word lost about, never somebody's twice.
       for (const message of there) {
         const [, rcpt, content] = JSON.parse(message) as [string, string[], string];
@@ -89,4 +112,82 @@ Deno.test("a yes is the next hop's, of that message and these recipients: whatev
     }),
     { numRuns: 400 },
   );
+});
+
+const asked = (port: number, more: Partial<PassageRequest> = {}): PassageRequest => ({
+  hops: [{ host: "127.0.0.1", port, tls: "none" }],
+  mail: { sender: "a@example.com", size: undefined, utf8: false },
+  first: { address: "b@example.org" },
+  client: { address: "192.0.2.7", port: 1, helo: "c", protocol: "ESMTP", login: undefined, id: "1" },
+  xclient: false,
+  xforward: false,
+  signal: new AbortController().signal,
+  ...more,
+});
+
+async function open(us: Sender, request: PassageRequest): Promise<Passage> {
+  const opened = await us.delivery.open(request);
+  if (opened.kind === "refused") throw new Error(JSON.stringify(opened.answer));
+  return opened.passage;
+}
+
+const bytes = new TextEncoder().encode("Subject: x\r\n\r\nx\r\n");
+const message = (request: PassageRequest, more: Partial<PassedMessage> = {}): PassedMessage => ({
+  sender: "a@example.com",
+  size: bytes.length,
+  content: () => bytes,
+  recipients: [request.first],
+  signal: new AbortController().signal,
+  ...more,
+});
+
+Deno.test("a client that has gone leaves its connection once: nobody else's time-outs are lost by it", async () => {
+  let hangs = false;
+  await using peer = await startPeer({
+    reply: (line) => hangs && line.startsWith("MAIL") ? "hang" : undefined,
+  });
+  await using us = sender({ config: {} });
+  const request = asked(peer.port);
+  const passage = await open(us, request);
+  const gone = new AbortController();
+  gone.abort();
+  // Another sender: the connection is given back, and would have been taken again.
+  const answer = await passage.send(message(request, { sender: "srs@example.net", signal: gone.signal }));
+  equal(answer.kind, "deferred");
+  hangs = true;
+  const first = us.delivery.open(request);
+  await peer.untilLine(/MAIL/, 2);
+  hangs = false;
+  await (await open(us, request)).release();
+  await us.clock.advance(305_000);
+  const late = await first; // it lost that connection, and found another
+  equal(late.kind, "open");
+  if (late.kind === "open") await late.passage.release();
+});
+
+Deno.test("a peer that goes while its message is looked through is begun with anew", async () => {
+  await using peer = await startPeer();
+  const closed = Promise.withResolvers<void>();
+  const onClosed = (how: DialHow) => () => (how.onClosed(), closed.resolve());
+  await using us = sender({
+    config: { eightBit: "bounce" },
+    dial: (how) => dial({ ...how, onClosed: onClosed(how) }),
+  });
+  const request = asked(peer.port);
+  const passage = await open(us, request);
+  let isFirst = true;
+  async function* pieces() {
+    if (isFirst) {
+      isFirst = false;
+      await peer.hangUp();
+      await closed.promise;
+    }
+    yield bytes;
+  }
+  const answer = await passage.send(message(request, { content: pieces }));
+  deepEqual([answer.kind, peer.messages.length, us.log.filter(({ level }) => level === "error")], [
+    "said",
+    1,
+    [],
+  ]);
 });
