@@ -138,6 +138,8 @@ const content: ClientStep = { kind: "content" };
 
 /** One connection to one peer, from its greeting to its end, over any number of transactions. */
 export class SmtpClient {
+  /** Whole replies that were read: a peer that sends one octet by octet has said nothing yet. */
+  replies = 0;
   readonly #options: ClientOptions;
   readonly #reader = new ReplyReader();
   readonly #stuffer = new DotStuffer();
@@ -216,6 +218,7 @@ export class SmtpClient {
       const reply = this.#reader.next();
       if (reply === undefined) break;
       if (typeof reply === "string") return this.#end({ kind: reply, phase: this.#phase() });
+      this.replies++;
       // An answer to a command that wasn't even sent.
       if (this.#out !== undefined) return this.#outOfOrder();
       switch (this.#take(reply)) {

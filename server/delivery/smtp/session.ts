@@ -206,21 +206,27 @@ export class SmtpSession implements Timed {
   }
 
   async #drive(pieces: Exclude<Rendered, Uint8Array> | undefined): Promise<void> {
+    let waitsFor: number | undefined;
     for (;;) {
       const step = this.client.next();
       switch (step.kind) {
         case "write":
           this.#write(step.bytes);
+          waitsFor = undefined;
           break;
         case "read":
-          this.#deadlines.set(this, timeouts[step.phase]);
+          // For the reply as a whole, not for each of its octets: else a peer could keep us, and one of our few places, for months.
+          if (waitsFor !== this.client.replies) this.#deadlines.set(this, timeouts[step.phase]);
+          waitsFor = this.client.replies;
           await this.#read();
           break;
         case "encrypt":
           if (await this.#encrypt()) this.client.encrypted();
+          waitsFor = undefined;
           break;
         case "content":
           await this.#sendPieces(pieces ?? noPieces);
+          waitsFor = undefined;
           break;
         case "over":
           // An orderly end for a peer that said 421; for one that can't be understood there is none.
