@@ -236,13 +236,14 @@ interface Search {
   trouble: SmtpResult | undefined;
 }
 
-/** Ends a session that somebody has stopped waiting for. */
+/** Ends a session that somebody has stopped waiting for; `undefined`: before it was asked anything. */
 export async function whileWanted<T>(
   signal: AbortSignal,
   { session }: OpenedSession,
   work: () => Promise<T>,
-): Promise<T> {
+): Promise<T | undefined> {
   const abort = () => session.abort();
+  if (signal.aborted) return void abort(); // no event comes of that any more
   signal.addEventListener("abort", abort, { once: true });
   try {
     return await work();

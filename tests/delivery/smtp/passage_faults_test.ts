@@ -191,3 +191,19 @@ Deno.test("a peer that goes while its message is looked through is begun with an
     [],
   ]);
 });
+
+Deno.test("nobody is asked for a client that had gone before", async () => {
+  let hangs = false;
+  await using peer = await startPeer({
+    reply: (line) => hangs && line.startsWith("RCPT") ? "hang" : undefined,
+  });
+  await using us = sender({ config: {} });
+  const request = asked(peer.port);
+  const passage = await open(us, request);
+  hangs = true;
+  const naming = passage.rcpt({ address: "c@example.org" }, AbortSignal.abort());
+  await us.clock.advance(1000);
+  const first = await Promise.race([naming, peer.untilLine(/RCPT/, 2)]);
+  equal(first?.kind, "deferred");
+  await passage.release();
+});
