@@ -6,6 +6,7 @@ export const bundled: Readonly<Record<string, () => Promise<{ readonly default: 
   aliases: () => import("../plugins/aliases/mod.ts"),
   arc: () => import("../plugins/arc/mod.ts"),
   auth: () => import("../plugins/auth/mod.ts"),
+  clamav: () => import("../plugins/clamav/mod.ts"),
   discard: () => import("../plugins/discard.ts"),
   dkim: () => import("../plugins/dkim.ts"),
   "dkim-sign": () => import("../plugins/dkim_sign/mod.ts"),
@@ -23,6 +24,7 @@ export const bundled: Readonly<Record<string, () => Promise<{ readonly default: 
   proxy: () => import("../plugins/proxy.ts"),
   pipe: () => import("../plugins/pipe/mod.ts"),
   relay: () => import("../plugins/relay.ts"),
+  spamassassin: () => import("../plugins/spamassassin/mod.ts"),
   spf: () => import("../plugins/spf.ts"),
   tarpit: () => import("../plugins/tarpit.ts"),
 };

@@ -22,6 +22,8 @@ const packages: Record<string, string> = {
   "/usr/lib/postfix/sbin/master": "postfix",
   "/usr/sbin/nsd": "nsd",
   "/usr/sbin/opendkim": "opendkim",
+  "/usr/sbin/clamd": "clamav-daemon",
+  "/usr/sbin/spamd": "spamd",
   "mount": "mount",
   "/usr/sbin/unbound": "unbound",
   "ldns-keygen": "ldnsutils",
