@@ -11,6 +11,7 @@ import type { Channel } from "./channel/channel.ts";
 import { DenoChannel } from "./channel/deno.ts";
 import { NodeChannel, TlsAcceptor } from "./channel/node.ts";
 import type { Clock } from "./clock.ts";
+import { introduce } from "./listen/introduction.ts";
 import type { Log } from "./log.ts";
 import {
   explained,
@@ -46,12 +47,17 @@ export interface ListenOptions<L extends Listener = Listener> {
   refuse(why: Refusal, listener: L): Uint8Array;
   /** Called for each client that is turned away. */
   onRefused?(why: Refusal): void;
-  /** Proxies: not counted by their own address, but by the client's they tell of (`countAs`). */
-  isProxy?(address: string): boolean;
+  /**
+   * Who speaks for others is not counted by its own address, but by the client's it tells of. `header`: every connection of it
+   * begins with a PROXY header, or is closed; `command`: it may say XCLIENT (`countAs`).
+   */
+  proxyKind?(address: string): "header" | "command" | undefined;
   readonly clock: Clock;
   readonly log: Log;
   /** How long a TLS handshake may take; default 30,000. */
   readonly handshakeMs?: number;
+  /** How long a proxy may take for its header; default 10,000. */
+  readonly headerMs?: number;
   /** How long a closed channel waits for the client to close; default 5,000. */
   readonly lingerMs?: number;
   /** The limit of open files; unless given, the system's. */
@@ -109,6 +115,7 @@ export async function openListeners<L extends Listener>(options: ListenOptions<L
 interface Guest {
   readonly channel: { abort(): void };
   readonly ticket: Ticket;
+  readonly proxy: "header" | "command" | undefined;
   /** `greeting`: a handshake before the first byte; nobody could be told of the end. */
   phase: "greeting" | "served" | "leaving";
   cancelLinger: (() => void) | undefined;
@@ -196,7 +203,7 @@ class House<L extends Listener> implements Listeners {
     try {
       const channel = new DenoChannel(conn, () => this.#gone(channel, guest));
       guest = this.#admit(channel, listener);
-      if (guest) void this.#serve(channel, guest, listener);
+      if (guest) void this.#receive(channel, guest, listener);
     } catch {
       // Reset between accept and here: the socket takes no options and tells no address any more.
       conn.close();
@@ -210,14 +217,13 @@ class House<L extends Listener> implements Listeners {
       onClosed: () => this.#gone(channel, guest), // never before this function is over
     });
     const guest = this.#admit(channel, listener);
-    if (!guest) return;
-    if (listener.tls === "implicit") void this.#greet(channel, guest, listener);
-    else void this.#serve(channel, guest, listener);
+    if (guest) void this.#receive(channel, guest, listener);
   }
 
   #admit(channel: Channel, listener: L): Guest | undefined {
     const { address } = channel.remote;
-    const uncounted = "path" in listener || this.#options.isProxy?.(address);
+    const proxy = "path" in listener ? undefined : this.#options.proxyKind?.(address);
+    const uncounted = "path" in listener || proxy !== undefined;
     const ticket = this.#draining.signal.aborted
       ? "too-many"
       : this.#admission.admit(uncounted ? undefined : address);
@@ -227,7 +233,7 @@ class House<L extends Listener> implements Listeners {
       this.#turnAway(channel, ticket, listener);
       return undefined;
     }
-    const guest: Guest = { channel, ticket, phase: "greeting", cancelLinger: undefined };
+    const guest: Guest = { channel, ticket, proxy, phase: "greeting", cancelLinger: undefined };
     this.#guests.add(guest);
     return guest;
   }
@@ -241,9 +247,11 @@ class House<L extends Listener> implements Listeners {
     channel.close();
   }
 
-  async #greet(channel: NodeChannel, guest: Guest, listener: L): Promise<void> {
+  /** What comes before the first octet of SMTP: a proxy's header, a TLS handshake. */
+  async #receive(channel: DenoChannel | NodeChannel, guest: Guest, listener: L): Promise<void> {
     try {
-      await channel.encrypt();
+      if (guest.proxy === "header" && await this.#introduce(channel, guest, listener) === "closed") return;
+      if (listener.tls === "implicit" && "encrypt" in channel) await channel.encrypt();
     } catch (error) {
       this.#options.log.debug("connection lost before its first byte", {
         remote: channel.remote.address,
@@ -252,6 +260,32 @@ class House<L extends Listener> implements Listeners {
       return channel.abort();
     }
     await this.#serve(channel, guest, listener);
+  }
+
+  /** Learns from a proxy whose connection it is; what isn't to go on is closed (CASES R03). */
+  async #introduce(channel: Channel, guest: Guest, listener: L): Promise<"goes-on" | "closed"> {
+    const { clock, log, headerMs = 10_000 } = this.#options;
+    const proxy = channel.remote.address;
+    const cancel = clock.after(headerMs, () => channel.abort());
+    const introduced = await introduce(channel).finally(cancel);
+    switch (introduced.kind) {
+      case "own":
+        return "goes-on";
+      case "bad":
+        this.#refusals.add(`${proxy} is in proxies.haproxy: ${introduced.why}`);
+        channel.abort();
+        return "closed";
+      case "client": {
+        const { address } = introduced;
+        log.debug("a proxy tells of its client", { proxy, ip: address });
+        const counted = guest.ticket.countAs(address);
+        if (counted === "admitted") return "goes-on";
+        this.#refusals.add(`${address} ${counted}`);
+        this.#options.onRefused?.(counted);
+        this.#turnAway(channel, counted, listener);
+        return "closed";
+      }
+    }
   }
 
   async #serve(channel: Channel, guest: Guest, listener: L): Promise<void> {

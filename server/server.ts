@@ -255,12 +255,17 @@ export class Server {
       log: this.#log,
       onRefused: (why) => this.#watch.connectionRefused(why),
       refuse: () => new TextEncoder().encode(format(replies.tooManyConnections)),
+      proxyKind: (address) => this.#isHaproxy(address) ? "header" : undefined,
       serve: async (channel, { listener }) => {
         if (await this.#started.promise === "takes-mail") {
           await this.#sessions!.serve(channel, traits.get(listener)!);
         }
       },
     });
+  }
+
+  #isHaproxy(address: string): boolean {
+    return this.#config.proxies.haproxy.some((network) => network.has(address));
   }
 
   async #openEdges(config: Config, state: State): Promise<Opened> {
@@ -344,6 +349,7 @@ export class Server {
           address,
           port,
           tls: listener.tls,
+          wantsHeader: (from) => this.#isHaproxy(from),
         })),
     });
   }

@@ -33,7 +33,7 @@ interface Setting {
   readonly serve?: Serve;
   readonly limits?: { connections: number; connectionsPerIp: number };
   readonly openFiles?: number;
-  readonly isProxy?: (address: string) => boolean;
+  readonly proxyKind?: (address: string) => "header" | "command" | undefined;
   readonly certificate?: "none";
 }
 
@@ -63,7 +63,7 @@ async function running(setting: Setting, use: (running: Running) => Promise<void
     certificates,
     serve: setting.serve ?? echo,
     refuse: (why) => encode(`421 4.7.0 ${why}\r\n`),
-    ...(setting.isProxy && { isProxy: setting.isProxy }),
+    ...(setting.proxyKind && { proxyKind: setting.proxyKind }),
     clock,
     log,
     openFiles: setting.openFiles ?? 10_000,
@@ -287,10 +287,13 @@ Deno.test("listen: a proxy's clients are counted, not the proxy", () => {
     await channel.read();
   };
   const limits = { connections: 10, connectionsPerIp: 1 };
-  return running({ serve, limits, isProxy: (address) => address === "127.0.0.1" }, async ({ to }) => {
-    equal(await text(await to()), "admitted");
-    equal(await text(await to()), "too-many-from-you");
-  });
+  return running(
+    { serve, limits, proxyKind: (address) => address === "127.0.0.1" ? "command" : undefined },
+    async ({ to }) => {
+      equal(await text(await to()), "admitted");
+      equal(await text(await to()), "too-many-from-you");
+    },
+  );
 });
 
 Deno.test("listen: limits are lowered to what the open files allow, with a line in the log", () =>

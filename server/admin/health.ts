@@ -9,6 +9,8 @@ export interface Door {
   readonly port: number;
   /** `implicit`: nothing is said before a handshake. */
   readonly tls: "starttls" | "implicit" | "none";
+  /** Whether a connection from this address has to begin with a PROXY header. */
+  wantsHeader?(from: string): boolean;
 }
 
 /** What is looked at. */
@@ -73,10 +75,17 @@ function connect({ address, port }: Door): Promise<Deno.Conn> {
   return Deno.connect({ hostname, port });
 }
 
-async function greeting(connecting: Promise<Deno.Conn>, { tls }: Door): Promise<"answers" | "silent"> {
+async function greeting(
+  connecting: Promise<Deno.Conn>,
+  { tls, wantsHeader }: Door,
+): Promise<"answers" | "silent"> {
   try {
     const conn = await connecting;
-    // Closed without a word is an answer, too: a listener for proxies has nothing to say to us.
+    const { localAddr } = conn;
+    if (localAddr.transport === "tcp" && wantsHeader?.(localAddr.hostname)) {
+      await conn.write(new TextEncoder().encode("PROXY UNKNOWN\r\n")); // a connection of the proxy's own
+    }
+    // Closed without a word is an answer, too: somebody has accepted.
     if (tls !== "implicit") await conn.read(new Uint8Array(1));
     return "answers";
   } catch {

@@ -15,6 +15,10 @@ export interface Channel {
    * @throws {ChannelLost} when the connection was reset, or `close` was called.
    */
   read(expecting?: "content"): Promise<Uint8Array | undefined>;
+  /** Puts bytes back in front of what comes next: the next `read` brings them, or a handshake that begins now. They are copied. */
+  putBack(bytes: Uint8Array): void;
+  /** From now on the ends of the connection are these: a proxy that is believed has said whose it is. */
+  speakFor(ends: { readonly remote: Endpoint; readonly local?: Endpoint }): void;
   /**
    * Resolves when the bytes are with the kernel (or, under TLS, so nearly that memory stays bounded): who awaits
    * it before the next read has back-pressure. `bytes` may be reused once it has resolved.

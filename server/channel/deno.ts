@@ -30,9 +30,7 @@ function giveBack(buffer: Uint8Array): void {
 
 /** A connection that `Deno.listen` accepted. */
 export class DenoChannel implements Channel {
-  readonly remote: Endpoint;
   readonly tls: TlsState | undefined = undefined;
-  readonly buffered = 0;
   readonly canStartTls = false;
   readonly #conn: Deno.Conn;
   readonly #onClosed: (() => void) | undefined;
@@ -47,21 +45,48 @@ export class DenoChannel implements Channel {
   #lost: ChannelLost | undefined;
   #unsent = 0;
   #lastWrite: Promise<void> | undefined;
+  #remote: Endpoint;
+  /** As a proxy told it. */
+  #local: Endpoint | undefined;
+  #returned: Uint8Array | undefined;
 
   /** @param onClosed Called once, when the descriptor is free again. */
   constructor(conn: Deno.Conn, onClosed?: () => void) {
     this.#conn = conn;
     this.#onClosed = onClosed;
-    this.remote = ofDeno(conn.remoteAddr);
+    this.#remote = ofDeno(conn.remoteAddr);
     if (conn.remoteAddr.transport === "tcp") (conn as Deno.TcpConn).setNoDelay(true);
   }
 
+  get remote(): Endpoint {
+    return this.#remote;
+  }
+
   get local(): Endpoint {
-    return ofDeno(this.#conn.localAddr);
+    return this.#local ?? ofDeno(this.#conn.localAddr);
+  }
+
+  get buffered(): number {
+    return this.#returned?.length ?? 0;
+  }
+
+  putBack(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    this.#returned = this.#returned ? Uint8Array.from([...bytes, ...this.#returned]) : bytes.slice();
+  }
+
+  speakFor({ remote, local }: { readonly remote: Endpoint; readonly local?: Endpoint }): void {
+    this.#remote = remote;
+    this.#local = local ?? this.#local;
   }
 
   async read(expecting?: "content"): Promise<Uint8Array | undefined> {
     if (this.#state !== "open") throw this.#lost ?? closedHere();
+    if (this.#returned) {
+      const returned = this.#returned;
+      this.#returned = undefined;
+      return returned;
+    }
     if (this.#ended) return undefined;
     const wanted = expecting === "content" ? Math.max(this.#nextSize, middleSize) : this.#nextSize;
     const buffer = this.#bufferOf(wanted);

@@ -100,6 +100,12 @@ class Pipe {
     return new Promise((resolve, reject) => this.#reader = { resolve, reject });
   }
 
+  putBack(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    this.#chunks.unshift(new Uint8Array(bytes));
+    this.waiting += bytes.length;
+  }
+
   end(): void {
     if (this.#state !== "open") return;
     this.#state = "ended";
@@ -198,8 +204,8 @@ function agreed(serverName: string | undefined): TlsState {
 }
 
 class ServerEnd implements Channel {
-  readonly remote: Endpoint;
-  readonly local: Endpoint;
+  remote: Endpoint;
+  local: Endpoint;
   readonly #link: Link;
   #closed = false;
 
@@ -219,6 +225,15 @@ class ServerEnd implements Channel {
 
   get canStartTls(): boolean {
     return this.#link.offers === "starttls" && this.#link.tls === undefined && !this.#closed;
+  }
+
+  putBack(bytes: Uint8Array): void {
+    this.#link.toServer.putBack(bytes);
+  }
+
+  speakFor({ remote, local }: { readonly remote: Endpoint; readonly local?: Endpoint }): void {
+    this.remote = remote;
+    this.local = local ?? this.local;
   }
 
   read(): Promise<Uint8Array | undefined> {

@@ -111,7 +111,6 @@ export interface NodeChannelOptions {
 
 /** A connection that a `net.Server` with `allowHalfOpen` and `pauseOnConnect` accepted. */
 export class NodeChannel implements Channel {
-  readonly remote: Endpoint;
   readonly #socket: Socket;
   readonly #acceptor: Encryptor | undefined;
   #stream: Socket;
@@ -125,9 +124,12 @@ export class NodeChannel implements Channel {
   #writers: Set<(error: ChannelLost) => void> | undefined;
   #ended = false;
   #lost: ChannelLost | undefined;
+  #remote: Endpoint;
+  /** As a proxy told it. */
+  #local: Endpoint | undefined;
 
   constructor(socket: Socket, options: NodeChannelOptions = {}) {
-    this.remote = endpoint(socket.remoteAddress ?? "", socket.remotePort ?? 0);
+    this.#remote = endpoint(socket.remoteAddress ?? "", socket.remotePort ?? 0);
     this.#acceptor = options.tls;
     this.#stream = this.#socket = socket;
     socket.setNoDelay(true);
@@ -140,8 +142,12 @@ export class NodeChannel implements Channel {
     this.#listen(socket);
   }
 
+  get remote(): Endpoint {
+    return this.#remote;
+  }
+
   get local(): Endpoint {
-    return endpoint(this.#socket.localAddress ?? "", this.#socket.localPort ?? 0);
+    return this.#local ?? endpoint(this.#socket.localAddress ?? "", this.#socket.localPort ?? 0);
   }
 
   get tls(): TlsState | undefined {
@@ -154,6 +160,17 @@ export class NodeChannel implements Channel {
 
   get canStartTls(): boolean {
     return this.#acceptor !== undefined && this.#tls === undefined && this.#state === "open";
+  }
+
+  putBack(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    this.#chunks.unshift(bytes.slice());
+    this.#waiting += bytes.length;
+  }
+
+  speakFor({ remote, local }: { readonly remote: Endpoint; readonly local?: Endpoint }): void {
+    this.#remote = remote;
+    this.#local = local ?? this.#local;
   }
 
   read(): Promise<Uint8Array | undefined> {
@@ -205,6 +222,7 @@ export class NodeChannel implements Channel {
   async encrypt(): Promise<void> {
     if (!this.#acceptor) throw new TypeError("this listener has no certificate");
     const raw = this.#stream;
+    if (this.#waiting > 0) this.#returnTo(raw);
     raw.off("data", this.#onData);
     raw.off("end", this.#onEnd);
     try {
@@ -221,6 +239,14 @@ export class NodeChannel implements Channel {
     } catch (error) {
       throw this.#lose(error);
     }
+  }
+
+  /** What was read of a handshake that a proxy's header came with is the handshake's: TLS takes what waits in a paused socket. */
+  #returnTo(raw: Socket): void {
+    if (this.#ended || this.#lost) throw this.#lost ?? new ChannelLost("closed by the client");
+    raw.pause();
+    for (const chunk of this.#chunks.splice(0).reverse()) raw.unshift(chunk);
+    this.#waiting = 0;
   }
 
   close(): void {

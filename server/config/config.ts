@@ -269,6 +269,12 @@ const timeouts = z.strictObject({
 
 const trustedNetworks = z.array(cidr()).default([]);
 
+const proxies = z.strictObject({
+  haproxy: z.array(cidr()).default([]).describe(
+    "proxies whose every connection begins with a PROXY header, version 1 or 2",
+  ),
+}).prefault({});
+
 const ownPlugin = /^(\.{0,2}\/|file:\/\/\/)/;
 const use = z.string().meta({ examples: ["maildir", "./greylist.ts"] }).superRefine((text, context) => {
   if (/^[a-z][a-z0-9-]*$/.test(text) || (ownPlugin.test(text) && !text.includes("\0"))) return;
@@ -344,6 +350,9 @@ export const config = z.strictObject({
   trustedNetworks: trustedNetworks.describe(
     "own machines: no checks of their reputation; dkim-sign signs their mail",
   ),
+  proxies: proxies.describe(
+    "proxies in front of this server: who is believed when it says whose a connection is",
+  ),
   plugins: z.array(plugin).min(1).describe(
     "what decides about mail, asked in this order, e.g. [relay, maildir]",
   ),
@@ -370,7 +379,7 @@ export type Certificate = Config["tls"][number];
 
 /** Keys of the design whose machinery is still to come: the place (without indices) and the key. */
 export const comingKeys: ReadonlySet<string> = new Set([
-  "proxies",
+  "proxies.xclient",
   "plugins.isolate",
 ]);
 

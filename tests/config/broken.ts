@@ -26,20 +26,20 @@ export const broken: readonly (readonly [text: string, ...problems: string[]])[]
   // Keys
   [
     and("recipients: 3"),
-    '5:1: unknown key "recipients": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "plugins", "outbound", "admin", "tracking", "dns" and "log"',
+    '5:1: unknown key "recipients": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "proxies", "plugins", "outbound", "admin", "tracking", "dns" and "log"',
   ],
   [
     and("constructor: 1\ntoString: 2"),
-    '5:1: unknown key "constructor": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "plugins", "outbound", "admin", "tracking", "dns" and "log"',
-    '6:1: unknown key "toString": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "plugins", "outbound", "admin", "tracking", "dns" and "log"',
+    '5:1: unknown key "constructor": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "proxies", "plugins", "outbound", "admin", "tracking", "dns" and "log"',
+    '6:1: unknown key "toString": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "proxies", "plugins", "outbound", "admin", "tracking", "dns" and "log"',
   ],
   [
     and("25: 1"),
-    '5:1: unknown key "25": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "plugins", "outbound", "admin", "tracking", "dns" and "log"',
+    '5:1: unknown key "25": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "proxies", "plugins", "outbound", "admin", "tracking", "dns" and "log"',
   ],
   [
     and("<<: { user: x }"),
-    '5:1: unknown key "<<": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "plugins", "outbound", "admin", "tracking", "dns" and "log"',
+    '5:1: unknown key "<<": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "proxies", "plugins", "outbound", "admin", "tracking", "dns" and "log"',
   ],
   [and("'limits': {\"hopz\": 1}"), '5:12: unknown key "hopz": did you mean "hops"?'],
   [and("__proto__: 1"), '5:1: "__proto__" cannot be a key'],
@@ -50,14 +50,13 @@ export const broken: readonly (readonly [text: string, ...problems: string[]])[]
   ],
   [and("? [a]\n: 1"), "5:3: a key must be plain text"],
   [
-    and("outbound: { prot: 25 }\nproxies: {}\nadmin: { port: 65536 }"),
+    and("outbound: { prot: 25 }\nproxies: { haproxie: [] }\nadmin: { port: 65536 }"),
     '5:13: unknown key "prot": did you mean "port"?',
-    '6:1: "proxies" is not supported in this version yet',
+    '6:12: unknown key "haproxie": did you mean "haproxy"?',
     '7:16: "port" must be at most 65535, not 65536',
   ],
   [
     "proxies: {}",
-    '1:1: "proxies" is not supported in this version yet',
     '1:1: missing key "hostname": the name this server says in its banner and EHLO, e.g. mx.example.org',
     '1:1: missing key "state": the folder for the spool and for what plugins remember, e.g. ./state',
     '1:1: missing key "listen": where mail comes in, e.g. [{ port: 25 }]',
@@ -198,7 +197,7 @@ export const broken: readonly (readonly [text: string, ...problems: string[]])[]
   [
     but({ listen: "listen: [{ port: 465, tls: implicit }]" }) + "\nbogus: 1",
     '3:28: implicit TLS needs a certificate: add "tls: { cert: FILE, key: FILE }" to the configuration',
-    '5:1: unknown key "bogus": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "plugins", "outbound", "admin", "tracking", "dns" and "log"',
+    '5:1: unknown key "bogus": the keys here are "hostname", "state", "listen", "user", "tls", "limits", "timeouts", "trustedNetworks", "proxies", "plugins", "outbound", "admin", "tracking", "dns" and "log"',
   ],
   [
     but({ listen: "listen: [{ port: 587, role: submission }]" }),

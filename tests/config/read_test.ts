@@ -52,6 +52,7 @@ Deno.test("defaults are those of the manual", async () => {
     },
     timeouts: { command: 300_000, data: 300_000, plugin: 30_000 },
     trustedNetworks: [],
+    proxies: { haproxy: [] },
     plugins: [{ use: "discard", onError: "defer", observe: false }],
     outbound: {
       retry: { waits: [1, 5, 5, ...Array(4).fill(15), ...Array(8).fill(60), 240].map((m) => m * 60_000) },
@@ -87,6 +88,7 @@ tls:
 limits: { message: 1MiB, recipients: 10 }
 timeouts: { command: 90s }
 trustedNetworks: [127.0.0.0/8]
+proxies: { haproxy: [10.0.0.5, '2001:db8::/32'] }
 plugins:
   - relay
   - use: ./greylist.ts
@@ -116,6 +118,18 @@ log: { level: debug, format: json }
   equal(config.limits.message, 1_048_576);
   equal(config.timeouts.command, 90_000);
   equal(config.trustedNetworks[0]?.has("127.1.2.3"), true);
+  const { haproxy } = config.proxies;
+  deepEqual(
+    ["10.0.0.5", "::ffff:10.0.0.5", "10.0.0.6", "2001:db8::1"].map((one) =>
+      haproxy.some((net) => net.has(one))
+    ),
+    [
+      true,
+      true,
+      false,
+      true,
+    ],
+  );
   deepEqual(config.plugins.map((entry) => ({ ...entry, with: JSON.stringify(entry.with) })), [
     { use: "relay", onError: "defer", observe: false, with: undefined },
     {
