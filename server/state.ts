@@ -11,7 +11,8 @@ export interface State {
 }
 
 /**
- * Makes the directory where it is missing (0700), and locks it against a second server (CASES Q06).
+ * Makes the directory where it is missing (0700), sees that nobody else could put mail into it or take it over, and locks it
+ * against a second server (CASES Q06).
  *
  * @param user Who will own it, once privileges are dropped.
  * @throws {Error} that says what is wrong with the directory and what to do.
@@ -19,6 +20,8 @@ export interface State {
 export async function openState(folder: string, user?: string): Promise<State> {
   try {
     await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
+    const objection = objectionTo(await Deno.stat(folder), user);
+    if (objection !== undefined) throw new Error(objection);
     const file = await Deno.open(join(folder, "lock"), { create: true, write: true, mode: 0o600 });
     if (user !== undefined && Deno.uid() === 0) await giveTo(folder, user);
     if (!await file.tryLock(true)) {
@@ -37,6 +40,21 @@ export async function openState(folder: string, user?: string): Promise<State> {
       cause: error,
     });
   }
+}
+
+/** What is wrong with the folder's owner or mode, and what to do. Who can write there can put mail into the queue, or take it away. */
+function objectionTo({ uid, mode }: Deno.FileInfo, user: string | undefined): string | undefined {
+  const [us, isRoot] = [Deno.uid(), Deno.uid() === 0];
+  const wanted = user !== undefined && isRoot ? lookUpUser(user).uid : us;
+  const isGiven = uid === 0 && isRoot; // root's folder is given to the user below
+  if (uid !== null && uid !== wanted && !isGiven) {
+    const name = wanted === us ? `user ${wanted}, as whom the server runs` : `user ${user}`;
+    return `it belongs to user ${uid} and must belong to ${name}: chown it, or take another folder`;
+  }
+  if (mode !== null && (mode & 0o022) !== 0) {
+    return `others may write there (mode ${(mode & 0o7777).toString(8).padStart(4, "0")}): chmod 0700 it`;
+  }
+  return undefined;
 }
 
 /** A server that was root before may have left files of root's; others are not ours to give away. */
