@@ -28,7 +28,10 @@ function giveBack(buffer: Uint8Array): void {
   if (free && free.length < pooled) free.push(buffer);
 }
 
-/** A connection that `Deno.listen` accepted. */
+/**
+ * A connection that `Deno.listen` accepted. Its writes may be gathered by the kernel (RFC 1122 §4.2.3.4): SMTP's server writes only when
+ * the client has answered all that was written before, so nothing waits for that, and setting it otherwise is a call for nothing.
+ */
 export class DenoChannel implements Channel {
   readonly tls: TlsState | undefined = undefined;
   readonly canStartTls = false;
@@ -55,7 +58,6 @@ export class DenoChannel implements Channel {
     this.#conn = conn;
     this.#onClosed = onClosed;
     this.#remote = ofDeno(conn.remoteAddr);
-    if (conn.remoteAddr.transport === "tcp") (conn as Deno.TcpConn).setNoDelay(true);
   }
 
   get remote(): Endpoint {
