@@ -16,7 +16,7 @@ async function mountDisk(
 ): Promise<AsyncDisposable & { readonly filler: string }> {
   const path = folder.at("state");
   await Deno.mkdir(path);
-  const mounted = await run("mount", ["-t", "tmpfs", "-o", `size=${size}`, "postrider-test", path]);
+  const mounted = await run("mount", ["-t", "tmpfs", "-o", `size=${size},mode=700`, "postrider-test", path]);
   if (mounted.code !== 0) throw new Error(`this test mounts a small disk, as root: ${mounted.stderr}`);
   return {
     filler: folder.at("state", "filler"),

@@ -39,12 +39,12 @@ export async function readNew(folder: string, name: string): Promise<Buffer> {
 }
 
 /** After this a test has failed: what it waits for does not come. */
-const patience = 30_000;
+const patience = 120_000;
 
 /**
  * Shows each new message of some Maildirs, those that are there and those that come.
  *
- * @param look Whether this was all that is waited for; asked once a file. Without an answer it ends after half a minute.
+ * @param look Whether this was all that is waited for; asked once a file. Without an answer it ends after two minutes.
  */
 export async function untilMaildirs(
   folders: readonly string[],

@@ -80,7 +80,11 @@ export class Passages {
       return { kind: "open", passage: new SmtpPassage(this, request, begun), answer };
     }
     this.giveBack(opened);
-    return { kind: "refused", answer, host: opened.peer.host };
+    const { host } = opened.peer;
+    if (answer.kind !== "said" || answer.reply.code >= 300) return { kind: "refused", answer, host };
+    // It said yes and was gone: nobody is there to take the message, and a client must not hear otherwise.
+    const deferral = deferred("4.4.2", "The connection was lost", "lost", { host });
+    return { kind: "refused", answer: { kind: "deferred", deferral }, host };
   }
 
   /** MAIL and the first RCPT, on some session. Never rejects. */

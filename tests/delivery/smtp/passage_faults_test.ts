@@ -110,7 +110,16 @@ Deno.test("a yes is the next hop's, of that message and these recipients: whatev
         for (const to of rcpt) deepEqual(to.slice(2), `@t${content.slice(9, 10)}.test`);
       }
     }),
-    { numRuns: 400 },
+    {
+      numRuns: 400,
+      // A peer that answers twice, and goes: its yes to the recipient was once heard, with nobody there for the message.
+      examples: [[{
+        offers: ["PIPELINING", "XFORWARD ADDR"],
+        transactions: [{ recipients: 1, ends: "message" }],
+        together: false,
+        faults: [[2, "drop"], [0, "250 one\r\n250 two"]],
+      }]],
+    },
   );
 });
 
