@@ -24,6 +24,7 @@ export const bundled: Readonly<Record<string, () => Promise<{ readonly default: 
   proxy: () => import("../plugins/proxy.ts"),
   pipe: () => import("../plugins/pipe/mod.ts"),
   relay: () => import("../plugins/relay.ts"),
+  rspamd: () => import("../plugins/rspamd/mod.ts"),
   spamassassin: () => import("../plugins/spamassassin/mod.ts"),
   spf: () => import("../plugins/spf.ts"),
   tarpit: () => import("../plugins/tarpit.ts"),

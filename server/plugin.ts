@@ -193,16 +193,22 @@ export interface Headers {
 export interface Incoming extends Message {
   /** Puts a field on top. @throws {TypeError} on CR, LF, NUL or a bad name. */
   prependHeader(name: string, value: string): void;
-  /** Removes every field of this name. */
-  removeHeader(name: string): void;
+  /**
+   * Removes every field of this name; with `which` only the one with this index among them, 0 on top. @throws {TypeError} when
+   * the name or the index is none.
+   */
+  removeHeader(name: string, which?: number): void;
   /** Without anybody's edits. */
   readonly asReceived: Message;
 }
 
 /** A message as `data` sees it, where more than additions are possible. */
 export interface Editable extends Incoming {
-  /** Replaces the first field of this name and removes the others; appends it where there is none. */
-  replaceHeader(name: string, value: string): void;
+  /**
+   * Replaces the first field of this name and removes the others; appends it where there is none. With `which` only the one with
+   * this index among them is replaced, 0 on top, and where there is none nothing is.
+   */
+  replaceHeader(name: string, value: string, which?: number): void;
   /** Puts a field before the `index`th (0: on top); an index past the end appends. */
   insertHeader(index: number, name: string, value: string): void;
   /**

@@ -4,7 +4,6 @@ import {
   because,
   defer,
   definePlugin,
-  type Dns,
   type Editable,
   reject,
   type Session,
@@ -15,6 +14,7 @@ import {
 import { spam } from "../../server/facts.ts";
 import { isReachable, isStranger } from "../authentication/strangers.ts";
 import { ask, backEnd } from "../back_end.ts";
+import { confirmedName } from "../confirmed_name.ts";
 import { type Judged, readJudgement, symbols, userName } from "./spamd.ts";
 
 const options = z.object({
@@ -120,15 +120,4 @@ function mark(message: Editable, { isSpam, score, required, tests }: Judged): vo
     `${isSpam ? "Yes" : "No"}, score=${score} required=${required} tests=${tests.join(", ") || "none"}`,
   );
   if (isSpam) message.prependHeader("X-Spam-Flag", "YES");
-}
-
-/** The client's name, where that has the client's address; trouble with DNS is none of the message's. */
-async function confirmedName(dns: Dns, address: string, signal: AbortSignal): Promise<string | undefined> {
-  try {
-    const [name] = await dns.ptr(address, signal);
-    return name !== undefined && (await dns.a(name, signal)).includes(address) ? name : undefined;
-  } catch {
-    signal.throwIfAborted();
-    return undefined;
-  }
 }

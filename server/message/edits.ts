@@ -72,10 +72,17 @@ export class EditedHeader implements Headers {
   /**
    * Replaces the first field of this name and removes the others; appends it where there is none.
    *
+   * @param which Only the one with this index among them, 0 on top, which leaves the others alone; nothing where there is none.
    * @throws {TypeError} see `makeField`.
    */
-  replace(name: string, value: string): void {
+  replace(name: string, value: string, which?: number): void {
     const added = makeAdded(name, value);
+    if (which !== undefined) {
+      checkIndex(which);
+      const place = this.#find(name)[which];
+      if (place !== undefined) this.#open()[place] = added; // the places stay, and so does their index
+      return;
+    }
     const [first, ...others] = this.#find(name);
     if (first === undefined) return this.insert(Infinity, name, value);
     const slots = this.#open();
@@ -87,13 +94,13 @@ export class EditedHeader implements Headers {
   /**
    * Removes the fields of this name.
    *
-   * @param when Which of them, by their value; all of them if not given.
+   * @param when Which of them, by their value and their index among them, 0 on top; all of them if not given.
    * @returns How many there were.
    * @throws {TypeError} when it is no field's name, `"X-Spam:"` for one: it would remove nothing, silently.
    */
-  remove(name: string, when: (value: string) => boolean = () => true): number {
+  remove(name: string, when: (value: string, index: number) => boolean = () => true): number {
     checkName(name);
-    const places = this.#find(name).filter((place) => when(this.#value(place)));
+    const places = this.#find(name).filter((place, index) => when(this.#value(place), index));
     if (places.length === 0) return 0;
     const slots = this.#open();
     for (const place of places) slots[place] = undefined;
@@ -183,6 +190,12 @@ export class EditedHeader implements Headers {
     }
     return index;
   }
+}
+
+/** @throws {TypeError} when it is none: it would change nothing, silently. */
+export function checkIndex(index: number): void {
+  if (Number.isInteger(index) && index >= 0) return;
+  throw new TypeError(`${index} is no field's index among those of its name. Give 0 (the topmost) or more.`);
 }
 
 /** The slot before which the `index`th field stands that is still there. */

@@ -1,7 +1,7 @@
 /** Messages as plugins and transports see them: a {@linkcode Content}, and what was edited since it arrived. */
 import type { AuthenticationResult, Editable, Headers, Message } from "../plugin.ts";
 import type { Body, Content, Pieces } from "./content.ts";
-import { EditedHeader, type Edits, noEdits } from "./edits.ts";
+import { checkIndex, EditedHeader, type Edits, noEdits } from "./edits.ts";
 import { type HeaderSection, readHeader } from "./header.ts";
 import { concat, linesOf, render, type Rendered, renderedSize, renderHead } from "./render.ts";
 import { checkResult, formatResults, resultsName } from "./results.ts";
@@ -319,12 +319,18 @@ class EditableView implements Editable {
     this.#edit("insertHeader", name, (header) => header.insert(index, name, value));
   }
 
-  replaceHeader(name: string, value: string): void {
-    this.#edit("replaceHeader", name, (header) => header.replace(name, value));
+  replaceHeader(name: string, value: string, which?: number): void {
+    this.#edit("replaceHeader", name, (header) => header.replace(name, value, which));
   }
 
-  removeHeader(name: string): void {
-    this.#edit("removeHeader", name, (header) => void header.remove(name));
+  removeHeader(name: string, which?: number): void {
+    if (which === undefined) return this.#edit("removeHeader", name, (header) => void header.remove(name));
+    checkIndex(which);
+    this.#edit(
+      "removeHeader",
+      name,
+      (header) => void header.remove(name, (_value, index) => index === which),
+    );
   }
 
   addResult(result: AuthenticationResult): void {

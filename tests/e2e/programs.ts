@@ -24,6 +24,7 @@ const packages: Record<string, string> = {
   "/usr/sbin/opendkim": "opendkim",
   "/usr/sbin/clamd": "clamav-daemon",
   "/usr/sbin/spamd": "spamd",
+  "/usr/bin/rspamd": "rspamd",
   "mount": "mount",
   "/usr/sbin/unbound": "unbound",
   "ldns-keygen": "ldnsutils",

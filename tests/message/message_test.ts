@@ -315,3 +315,18 @@ Deno.test("message: D05 a header over 256 KiB is read as far as it is one, and g
     deepEqual([...mail.sealed(["R: 1\r\n"]).headers], [["R", "1"], ["A", "1"], ["X", "1"]]);
   }
 });
+
+Deno.test("message: one of several fields of a name is removed or replaced by its index, the others stay octet by octet", async () => {
+  const mail = message("A: 1\r\nR: one\r\nr : two\r\n  more\r\nB: 2\r\nR:three\r\n\r\nx\r\n");
+  const { view } = mail.editing("p");
+  view.replaceHeader("r", "new", 2);
+  view.removeHeader("R", 0);
+  view.removeHeader("R", 7);
+  view.replaceHeader("R", "no", 7);
+  equal(await read(mail.sealed()), "A: 1\r\nr : two\r\n  more\r\nB: 2\r\nr: new\r\n\r\nx\r\n");
+  deepEqual([...view.headers.all("r")], ["two  more", "new"]);
+  for (const index of [-1, 0.5, NaN]) {
+    throws(() => view.removeHeader("R", index), TypeError);
+    throws(() => view.replaceHeader("R", "x", index), TypeError);
+  }
+});
