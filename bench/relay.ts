@@ -121,7 +121,7 @@ export async function spool(folder: string, { quick, rounds }: Extent): Promise<
     await warmUp([sink], 2000);
     // Three failed connections send the destination to sleep; what comes then only waits.
     await run(mine, { ...shape, messages: 20 });
-    await warmUp([mine], quick ? 2000 : 20_000);
+    await warmUp([mine], quick ? 2000 : 60_000);
     const done: Part[] = [];
     for (const connections of ["one each", "kept"] as const) {
       const messages = (connections === "kept" ? 10_000 : 5000) / (quick ? 4 : 1);

@@ -66,7 +66,7 @@ function fill(path: string, count: number): { rate: number; texts: Map<string, s
 /** The slowest of a few answers to each kind of question, in milliseconds, by way of the Worker. */
 async function ask(path: string, texts: ReadonlyMap<string, string>): Promise<Map<string, number>> {
   const tracking = new Tracking({ path, clock: systemClock, log: memoryLog(), keep: 24 * hour });
-  tracking.follow({ extents: () => [], followed() {} });
+  tracking.follow({ extents: () => [], flush: () => Promise.resolve(), followed() {} });
   const slowest = new Map<string, number>();
   try {
     await tracking.find({ text: "nobody@example.test", limit: 20 }); // the Worker starts, the database opens

@@ -6,7 +6,7 @@ import type { Due, Spool } from "./spool/spool.ts";
 
 /** What is started. */
 export interface Flushing {
-  readonly spool: Pick<Spool, "due" | "get" | "release" | "record">;
+  readonly spool: Pick<Spool, "due" | "get" | "hasten" | "record">;
   readonly clock: Pick<Clock, "now">;
   /** These destinations, named as the spool names them, are tried though they sleep. */
   rouse(destinations: Iterable<string>): void;
@@ -58,7 +58,7 @@ async function start(
 ): Promise<boolean> {
   if (only !== undefined && another === undefined) {
     if (!isIt(only)) return false;
-    await spool.release(id);
+    await spool.hasten(id);
     return true;
   }
   const queued = await spool.get(id);

@@ -57,7 +57,7 @@ async function openStopped(
     const found = await findSegments({ disk: systemDisk, folder, log: edges.log });
     const extents = found.map(({ segment, end }) => ({ ...extentOf(segment), end }));
     const tracking = new Tracking({ path: databaseOf(state), keep, ...edges });
-    tracking.follow({ extents: () => extents, followed() {} });
+    tracking.follow({ extents: () => extents, flush: () => Promise.resolve(), followed() {} });
     return {
       tracking,
       async close() {

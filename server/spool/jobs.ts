@@ -183,6 +183,8 @@ export type Change =
   & (
     | { readonly to: "held"; readonly reason: string }
     | { readonly to: "released" }
+    /** Due, unless it is held. */
+    | { readonly to: "hastened" }
     | { readonly to: "removed" }
   )
   /** Milliseconds since 1970. */
@@ -229,6 +231,7 @@ export class NoteJob implements Job {
 const changeTypes = {
   held: RecordType.hold,
   released: RecordType.release,
+  hastened: RecordType.release,
   removed: RecordType.remove,
 } as const;
 
@@ -246,12 +249,12 @@ export class ChangeJob implements Job {
 
   encode(into: Batch): void {
     const { entry, change } = this;
-    if (entry.isGone) return;
+    if (entry.isGone || (change.to === "hastened" && entry.held !== undefined)) return;
     const { record } = into;
     into.begin(changeTypes[change.to], entry);
     encodeAbout(record.into, entry.id, entry.generation);
     if (change.to === "held") record.into.short(change.reason);
-    if (change.to === "released") record.into.f64(change.at);
+    if (change.to === "released" || change.to === "hastened") record.into.f64(change.at);
     record.detail();
     record.into.text(JSON.stringify({ at: change.at } satisfies ChangeDetail));
     record.body();
@@ -263,6 +266,7 @@ export class ChangeJob implements Job {
     if (!entry.isGone) {
       if (change.to === "held") entry.held = change.reason;
       if (change.to === "released") release(entry, change.at);
+      if (change.to === "hastened") entry.hurry(change.at);
       this.changed(entry, change);
     }
     this.waiter.resolve();

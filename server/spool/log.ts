@@ -322,7 +322,21 @@ export class LogSpool implements Spool {
   }
 
   async hold(id: string, reason: string): Promise<void> {
-    await this.#changeById(id, { to: "held", reason, at: this.#clock.now() });
+    const entry = this.#queue.get(id);
+    if (!entry) return;
+    const { held } = entry;
+    entry.held = reason; // at once: what hastens it meanwhile leaves it alone
+    try {
+      await this.#change(entry, { to: "held", reason, at: this.#clock.now() });
+    } catch (error) {
+      entry.held = held;
+      this.#schedule.reset(entry);
+      throw error;
+    }
+  }
+
+  async hasten(id: string): Promise<void> {
+    await this.#changeById(id, { to: "hastened", at: this.#clock.now() });
   }
 
   async release(id: string): Promise<void> {
@@ -390,6 +404,11 @@ export class LogSpool implements Spool {
   /** What there is to read of the log at this moment, for its follower; oldest first. */
   extents(): readonly Extent[] {
     return [...this.#segments].map(extentOf).sort((a, b) => a.number - b.number);
+  }
+
+  /** Lets the follower read what was noted until now. */
+  flush(): Promise<void> {
+    return this.#writer.flush();
   }
 
   /** The follower wants less than before: segments may be free. */

@@ -68,19 +68,29 @@ export class MemorySpool implements Spool {
   }
 
   async hold(id: string, reason: string): Promise<void> {
-    await undefined;
     const kept = this.#messages.get(id);
     if (!kept) return;
     kept.held = reason;
     this.#reschedule(kept);
+    await undefined;
   }
 
   async release(id: string): Promise<void> {
     await undefined;
     const kept = this.#messages.get(id);
     if (!kept) return;
-    const now = this.#clock.now();
     kept.held = undefined;
+    this.#hurry(kept);
+  }
+
+  async hasten(id: string): Promise<void> {
+    await undefined;
+    const kept = this.#messages.get(id);
+    if (kept && kept.held === undefined) this.#hurry(kept);
+  }
+
+  #hurry(kept: Kept): void {
+    const now = this.#clock.now();
     kept.states = kept.states.map((state) =>
       state.state === "due" ? { ...state, due: Math.min(state.due, now) } : state
     );

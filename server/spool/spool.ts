@@ -189,10 +189,12 @@ export interface Spool {
    * @throws {Error} when the spool is closed before they could be recorded.
    */
   record(outcomes: readonly RecordedOutcome[]): Promise<void>;
-  /** Stops a message's attempts, and says why. @throws {Error} as the next three, when it could not be made durable. */
+  /** Stops a message's attempts, and says why. @throws {Error} as the next four, when it could not be made durable. */
   hold(id: string, reason: string): Promise<void>;
   /** Lets them go on: all of its open recipients are due now, held or not. */
   release(id: string): Promise<void>;
+  /** All of its open recipients are due now, unless it is held, or is about to be. */
+  hasten(id: string): Promise<void>;
   /**
    * Sends recipients that are still to be tried elsewhere: due now, with no attempts so far. A held message stays held; who is
    * delivered or failed stays so.
@@ -201,8 +203,8 @@ export interface Spool {
   /** Gives a message up without reports: an operator's delete. */
   remove(id: string): Promise<void>;
   /**
-   * Notes a message that others keep, for `track`. Costs no wait and no sync of its own, never throws: the process may be killed
-   * after the next turn of the event loop, a power cut may forget the last of them.
+   * Notes a message that others keep, for `track`. Costs no wait and no sync, and no write of its own where mail comes often; never
+   * throws. A kill may forget those of the last tenth of a second, a power cut more of them.
    */
   note(passed: PassedBy): void;
   /** The message and how it stands. */

@@ -76,6 +76,8 @@ export class SpoolFailed extends Error {
 
 const batchSize = { hot: 4 * 1024 * 1024, cold: 512 * 1024 } as const;
 const [firstWait, longestWait] = [1_000, 30_000];
+/** What nobody waits for goes with what somebody waits for; else a write of its own costs more than what it writes. */
+const lazyBatch = { octets: 128 * 1024, ms: 100 } as const;
 
 /** Writes jobs in batches, in order, one batch at a time. */
 export class Writer {
@@ -92,6 +94,9 @@ export class Writer {
   #cancelRetry: (() => void) | undefined;
   #running: Promise<void> | undefined;
   #isClosed = false;
+  /** Octets of jobs that nobody waits for; and the end of their patience. */
+  #lazy = 0;
+  #cancelLazy: (() => void) | undefined;
 
   constructor(options: WriterOptions) {
     this.#options = options;
@@ -108,7 +113,19 @@ export class Writer {
     if (this.#isClosed) return job.fail(new SpoolFailed("The spool is closed."));
     if (this.#fault && job.afterFault !== "repeat") return job.fail(this.#fault);
     this.#jobs[kind].push(job);
-    if (!this.#fault) this.#start();
+    if (this.#fault) return;
+    if (job.afterFault !== "drop") return this.#start();
+    this.#lazy += job.octets;
+    if (this.#lazy >= lazyBatch.octets) return this.#start();
+    this.#cancelLazy ??= this.#options.clock.after(lazyBatch.ms, () => this.#start());
+  }
+
+  /** Writes all that waits now: when this resolves it is in the log, or the disk has said no. */
+  async flush(): Promise<void> {
+    while (!this.#fault && this.#jobs.hot.length > 0) {
+      this.#start();
+      await this.#running;
+    }
   }
 
   /** Closes the cold segment, so that it can be rewritten itself. */
@@ -120,6 +137,7 @@ export class Writer {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#cancelRetry?.();
+    if (!this.#fault && this.#jobs.hot.length > 0) this.#start();
     while (this.#running) await this.#running;
     if (this.#fault && this.#jobs.hot.length > 0) await this.#tryAgain(); // a last time
     const closed = new SpoolFailed("The spool was closed before this could be recorded.", {
@@ -136,15 +154,25 @@ export class Writer {
 
   #ended(): void {
     this.#running = undefined;
-    if (!this.#fault && (this.#jobs.hot.length > 0 || this.#jobs.cold.length > 0)) this.#start();
+    if (!this.#fault && this.#isAwaited) this.#start();
   }
 
   async #run(): Promise<void> {
     await undefined; // so that all that comes in this turn is in one batch
-    while (!this.#fault && (this.#jobs.hot.length > 0 || this.#jobs.cold.length > 0)) await this.#write();
+    do await this.#write(); while (!this.#fault && this.#isAwaited);
+  }
+
+  /** Somebody waits for one of the jobs, or none of them can wait any longer. */
+  get #isAwaited(): boolean {
+    const { hot, cold } = this.#jobs;
+    const isPatient = this.#cancelLazy && this.#lazy < lazyBatch.octets && !this.#isClosed;
+    return cold.length > 0 ||
+      (isPatient ? hot.some(({ afterFault }) => afterFault !== "drop") : hot.length > 0);
   }
 
   async #write(): Promise<void> {
+    this.#cancelLazy?.();
+    [this.#cancelLazy, this.#lazy] = [undefined, 0];
     const cold = await this.#prepare("cold", take(this.#jobs.cold, batchSize.cold));
     const hot = await this.#prepare("hot", take(this.#jobs.hot, batchSize.hot));
     // Snapshots first: an outcome that is encoded in the same turn belongs to their generation, and comes after them.

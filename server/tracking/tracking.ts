@@ -23,6 +23,8 @@ export interface TrackingOptions {
 /** What is followed. */
 export interface Followed {
   extents(): readonly Extent[];
+  /** Writes what was noted until now. */
+  flush(): Promise<void>;
   followed(): void;
 }
 
@@ -80,6 +82,7 @@ export class Tracking implements Follower {
   async find(query: TrackQuery): Promise<Tracked> {
     const { clock } = this.#options;
     const until = clock.monotonic() + catchingUp;
+    await this.#followed?.flush();
     while (clock.monotonic() < until && await this.#read() === "more");
     if (!this.#worker) {
       throw new Error(`The tracking database can't be used: ${this.#trouble ?? "it is closed"}`);
@@ -95,6 +98,7 @@ export class Tracking implements Follower {
     this.#cancel?.();
     const { clock } = this.#options;
     const until = clock.monotonic() + catchingUp;
+    await this.#followed?.flush();
     while (this.#followed && clock.monotonic() < until && await this.#read() === "more");
     await this.#worker?.close();
     this.#worker = undefined;

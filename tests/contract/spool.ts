@@ -271,6 +271,31 @@ export function spoolContract(
   });
 
   test(
+    "hastened: due now; a hold that came first is not lifted, nor one that comes at the same moment",
+    async (spool, clock) => {
+      const later = clock.now() + 3_600_000;
+      for (const id of ["Q1", "Q2", "Q3"]) {
+        await spool.keep(envelopeOf(id, ["a@x"], clock.now()), contentOf("1"));
+        await spool.record([{ id, recipient: 0, state: deferred(later, 1) }]);
+      }
+      await spool.hold("Q2", "before");
+      await Promise.all([
+        spool.hasten("Q1"),
+        spool.hasten("Q2"),
+        spool.hold("Q3", "meanwhile"),
+        spool.hasten("Q3"),
+      ]);
+      await spool.hasten("none");
+      deepEqual(spool.due(clock.now(), 10).map(({ id }) => id), ["Q1"]);
+      deepEqual(await Promise.all(["Q1", "Q2", "Q3"].map(async (id) => (await spool.get(id))?.held)), [
+        undefined,
+        "before",
+        "meanwhile",
+      ]);
+    },
+  );
+
+  test(
     "redirected: a held one stays held, what is not there is nothing, many at once are one after the other",
     async (spool, clock) => {
       await spool.redirect("none", [{ recipient: 0, address: "z@y", via: "smtp" }]);

@@ -27,7 +27,7 @@ async function open(disk: SimDisk) {
     spares: "none",
     follower: reader,
   });
-  return { spool, log, reader };
+  return { spool, log, reader, clock };
 }
 
 /** Lets what was begun end: the simulated disk needs no time. */
@@ -35,13 +35,18 @@ async function settled(): Promise<void> {
   for (let step = 0; step < 50; step++) await undefined;
 }
 
-Deno.test("notes: no sync for them, one for all that is kept with them, and a kill takes none that was written", async () => {
+Deno.test("notes: one write and no sync for those of a moment, one sync for all that is kept with them, and a kill takes none that was written", async () => {
   const disk = new SimDisk(new Random(1));
-  const { spool } = await open(disk);
+  const { spool, clock } = await open(disk);
   await spool.keep(envelopeOf("Q1"), contentOf("x"));
   const done: string[] = [];
   disk.before = (operation) => void done.push(operation);
-  for (const id of ["N1", "N2"]) spool.note(passedOf(id));
+  for (const id of ["N1", "N2"]) {
+    spool.note(passedOf(id));
+    await settled();
+  }
+  deepEqual(done, []);
+  await clock.advance(100);
   await settled();
   deepEqual(done.splice(0), ["write"]);
   spool.note(passedOf("N3"));
@@ -63,11 +68,11 @@ Deno.test("notes: a power cut may take them, and never what was kept before or a
     if (seed % 2 === 0) await spool.keep(envelopeOf("Q1"), contentOf("one"));
     for (let i = 0; i < 5; i++) {
       spool.note(passedOf(`N${i}`));
-      await settled();
+      await spool.flush();
     }
     if (seed % 3 === 0) await spool.keep(envelopeOf("Q2"), contentOf("two"));
     spool.note(passedOf("N9"));
-    await settled();
+    await spool.flush();
     const after = disk.crash(random);
     const again = await open(after);
     const expected = [seed % 2 === 0 ? "Q1" : "", seed % 3 === 0 ? "Q2" : ""].filter((id) => id !== "");
@@ -90,7 +95,7 @@ Deno.test("notes: Q03 a disk that can't take one takes the next mail, if it can"
       if (operation === "write") throw diskError(code);
     };
     spool.note(passedOf("N1"));
-    await settled();
+    await spool.flush();
     equal(log.of("spool: can't note deliveries for `track`").length, 1);
     disk.before = () => {};
     equal(spool.room(), "room", code);
@@ -116,7 +121,7 @@ Deno.test("notes: they don't pile up before a disk that hangs, and nobody follow
   });
   const { operations } = disk;
   spool.note(passedOf("N1"));
-  await settled();
+  await spool.flush();
   equal(disk.operations, operations);
   await spool.close();
   const followed = await open(disk.kill());
