@@ -18,7 +18,8 @@ import type { Observations } from "./observe/observations.ts";
 import { Phases } from "./phases.ts";
 import type { Disconnected, Session } from "./plugin.ts";
 import type { Mechanism } from "./smtp/sasl.ts";
-import { type Event, SmtpSession } from "./smtp/session.ts";
+import type { BelievedLogin, ProxiedClient } from "./smtp/xclient.ts";
+import { type Event, type Question, SmtpSession } from "./smtp/session.ts";
 import { format, isPositive, replies, type Reply } from "./smtp/reply.ts";
 import type { Intake } from "./intake.ts";
 
@@ -67,6 +68,17 @@ export interface ConnectionOptions {
   readonly draining: AbortSignal;
 }
 
+/** A client that may say whose the connection is (XCLIENT). */
+export interface Introducer {
+  /** Whether it may say who has logged in. */
+  readonly login: BelievedLogin;
+  /** Counts the connection as this client's from now on. */
+  countAs(address: string): "admitted" | "too-many-from-you";
+}
+
+/** What stands for the address of a client whose proxy doesn't know it: in no network, and nobody's. */
+const unknownAddress = "unknown";
+
 /** Replies that gather before they are written all the same (CASES P03). */
 const outputLimit = 16_384;
 /** When somebody thinks so long, in milliseconds, it is looked whether the client is still there. */
@@ -96,14 +108,20 @@ const clientGone = new ChannelLost("the client has gone");
 
 type Reason = Disconnected["reason"];
 
-/** Speaks with one client until one of both has enough; resolves when the channel is closed. Never rejects. */
+/**
+ * Speaks with one client until one of both has enough; resolves when the channel is closed. Never rejects.
+ *
+ * @param proxy Where the client may speak for another: then the connection begins anew as that one's.
+ */
 export async function converse(
   channel: Channel,
   traits: ListenerTraits,
   chain: Chain,
   options: ConnectionOptions,
+  proxy?: Introducer,
 ): Promise<void> {
-  await new Connection(channel, traits, chain, options).run();
+  const introduced = await new Connection(channel, traits, chain, options, { proxy }).run();
+  if (introduced) await new Connection(channel, traits, chain, options, { introduced }).run();
 }
 
 /** A read that was begun before the bytes are wanted, and what it has brought. */
@@ -112,8 +130,15 @@ interface Ahead {
   octets: number;
 }
 
+/** How a connection came to its client: by itself, where that is a proxy perhaps; or by what a proxy said. */
+interface Coming {
+  readonly proxy?: Introducer | undefined;
+  readonly introduced?: ProxiedClient;
+}
+
 class Connection {
   readonly #channel: Channel;
+  readonly #coming: Coming;
   readonly #options: ConnectionOptions;
   readonly #log: Log;
   readonly #session: ClientSession;
@@ -133,8 +158,15 @@ class Connection {
   #deadline = Infinity;
   #timer: { readonly at: number; readonly cancel: () => void } | undefined;
 
-  constructor(channel: Channel, traits: ListenerTraits, chain: Chain, options: ConnectionOptions) {
+  constructor(
+    channel: Channel,
+    traits: ListenerTraits,
+    chain: Chain,
+    options: ConnectionOptions,
+    coming: Coming,
+  ) {
     this.#channel = channel;
+    this.#coming = coming;
     this.#options = options;
     const { address, port } = channel.remote;
     const id = options.ids.session();
@@ -159,6 +191,7 @@ class Connection {
       },
       authenticated: this.#session.user !== undefined,
       trusted,
+      proxy: coming.proxy?.login,
       extensions: () => this.#phases.extensions(),
       unread: () => channel.buffered + this.#ahead.octets,
     });
@@ -175,15 +208,15 @@ class Connection {
     });
   }
 
-  async run(): Promise<void> {
+  /** @returns Whose the connection is from now on, where a proxy has said so; else the channel is closed. */
+  async run(): Promise<ProxiedClient | undefined> {
     this.#log.debug("connected", { role: this.#session.role, tls: this.#session.tls?.version });
     const drain = () => this.#drain();
     const waiting = whoWaitsFor(this.#options.draining);
     waiting.add(drain);
     try {
-      const objection = await this.#phases.connect();
-      this.#smtp.greet(objection);
-      await this.#serve();
+      await this.#greet();
+      return await this.#serve();
     } catch (error) {
       if (error instanceof ChannelLost) {
         this.#channel.close(); // a handshake that failed leaves our end open
@@ -196,16 +229,33 @@ class Connection {
       this.#timer?.cancel();
       await this.#over();
     }
+    return undefined;
+  }
+
+  async #greet(): Promise<void> {
+    const { introduced } = this.#coming;
+    let objection = await this.#phases.connect();
+    if (introduced?.login !== undefined) objection ??= await this.#vouched(introduced.login);
+    // What came behind XCLIENT before our reply is nobody's commands (CASES P02).
+    const early = introduced && this.#channel.buffered + this.#ahead.octets > 0;
+    this.#smtp.greet(objection ?? (early ? replies.tooEarly : undefined));
+  }
+
+  /** The proxy says who has logged in: somebody here has to know that account. */
+  async #vouched(user: string): Promise<Reply | undefined> {
+    const objection = await this.#phases.vouched(user);
+    if (!objection) this.#smtp.vouched();
+    return objection;
   }
 
   /** Does what the machine says until it says `close`. What need not wait doesn't: most steps make no Promise. */
-  async #serve(): Promise<void> {
+  async #serve(): Promise<ProxiedClient | undefined> {
     for (;;) {
       const event = this.#smtp.next();
       if (this.#smtp.outputSize > outputLimit) await this.#flush();
       switch (event.type) {
         case "more":
-          if (!await this.#read()) return;
+          if (!await this.#read()) return undefined;
           break;
         case "ask": {
           const asking = this.#ask(event);
@@ -226,11 +276,14 @@ class Connection {
         case "starttls":
           await this.#startTls();
           break;
+        case "xclient":
+          if (await this.#introduce(event.client) === "introduced") return event.client;
+          break;
         case "close":
           if (this.#reason === "lost") this.#reason = event.reason;
           await this.#flush();
           this.#channel.close(event.reason === "quit" ? "done" : undefined);
-          return;
+          return undefined;
       }
     }
   }
@@ -281,6 +334,27 @@ class Connection {
     this.#session.tls = this.#channel.tls;
     this.#session.helo = undefined;
     this.#session.user = undefined;
+  }
+
+  async #introduce(client: ProxiedClient): Promise<"introduced" | "refused"> {
+    const { address, port, destination } = client;
+    if (this.#ahead.reading) this.#smtp.end(replies.tooEarly); // as for STARTTLS
+    else if (address !== undefined && this.#coming.proxy!.countAs(address) !== "admitted") {
+      this.#smtp.end(replies.tooManyConnections);
+    } else {
+      await this.#flush();
+      this.#channel.speakFor({
+        remote: { address: address ?? unknownAddress, port },
+        ...(destination && { local: destination }),
+      });
+      this.#log.debug("a proxy tells of its client", {
+        client: address ?? unknownAddress,
+        login: client.login,
+      });
+      this.#reason = "quit"; // this session of the proxy's own has come to its end
+      return "introduced";
+    }
+    return "refused";
   }
 
   /** Sets when this wait is over. The timer is moved when it fires, or for a shorter wait: a busy session touches none. */
@@ -335,7 +409,9 @@ class Connection {
   #ask({ question }: Event & { type: "ask" }): Promise<void> | undefined {
     // While a plugin thinks no deadline of the client's runs; the plugin has its own.
     this.#deadline = Infinity;
-    const answer = question.about === "message" ? this.#message() : this.#phases.answer(question);
+    const answer = question.about === "message"
+      ? this.#message()
+      : this.#phases.answer(question.about === "helo" ? this.#asClient(question) : question);
     if (answer instanceof Promise) {
       // Most answers come at once, and a read that is begun for nothing costs more than they do.
       const cancel = this.#options.clock.after(longThought, () => this.#readAhead());
@@ -343,6 +419,12 @@ class Connection {
     }
     this.#smtp.answer(answer);
     return undefined;
+  }
+
+  /** The proxy's EHLO: the client's own is what it told of, if it did. */
+  #asClient(question: Question & { about: "helo" }): Question & { about: "helo" } {
+    const { helo = question.name, protocol } = this.#coming.introduced ?? {};
+    return { ...question, name: helo, extended: protocol ? protocol === "ESMTP" : question.extended };
   }
 
   #listen(ms: number, signal: AbortSignal): Promise<"spoke" | "silent"> {

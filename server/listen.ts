@@ -3,7 +3,7 @@
  * lets all of them finish when the server stops.
  */
 import type { Socket } from "node:net";
-import { acceptDeno, type Accepting, acceptNode } from "./listen/accept.ts";
+import { acceptDeno, type Accepting, acceptNode, type AcceptOptions } from "./listen/accept.ts";
 import { Admission, type ConnectionLimits, type Refusal, type Ticket } from "./listen/admission.ts";
 import { Burst } from "./listen/burst.ts";
 import type { Certificates } from "./channel/certificates.ts";
@@ -13,6 +13,7 @@ import { NodeChannel, TlsAcceptor } from "./channel/node.ts";
 import type { Clock } from "./clock.ts";
 import { introduce } from "./listen/introduction.ts";
 import type { Log } from "./log.ts";
+import { keepFromChildren, type PassedSocket, passedSockets, socketsNamed } from "./listen/systemd.ts";
 import {
   explained,
   isWithoutIpv6,
@@ -31,6 +32,8 @@ export interface Connection<L extends Listener = Listener> {
   readonly listener: L;
   /** Aborted when the server stops: the session ends as soon as it can, with a 421. */
   readonly draining: AbortSignal;
+  /** How the client may say whose the connection is, if it may. */
+  readonly proxy: "header" | "command" | undefined;
   /** Counts the connection as this client's from now on: PROXY or XCLIENT said whose it is. */
   countAs(address: string): "admitted" | "too-many-from-you";
 }
@@ -52,6 +55,8 @@ export interface ListenOptions<L extends Listener = Listener> {
    * begins with a PROXY header, or is closed; `command`: it may say XCLIENT (`countAs`).
    */
   proxyKind?(address: string): "header" | "command" | undefined;
+  /** What systemd has opened; unless given, what the environment says. */
+  readonly passed?: readonly PassedSocket[];
   readonly clock: Clock;
   readonly log: Log;
   /** How long a TLS handshake may take; default 30,000. */
@@ -103,7 +108,7 @@ const refusedLingerMs = 1000;
 export async function openListeners<L extends Listener>(options: ListenOptions<L>): Promise<Listeners> {
   const house = new House<L>(options);
   try {
-    for (const listener of options.listeners) house.open.push(await house.listen(listener));
+    for (const listener of options.listeners) await house.listen(listener);
   } catch (error) {
     await house.drain(0);
     throw error;
@@ -159,36 +164,52 @@ class House<L extends Listener> implements Listeners {
     this.#admission.limits = lowered(this.#options, limits);
   }
 
-  async listen(listener: L): Promise<OpenListener & { readonly accepting: Accepting }> {
-    const accepting = await this.#accept(listener);
-    return { listener, address: accepting.address, port: accepting.port, accepting };
+  async listen(listener: L): Promise<void> {
+    for (const accepting of await this.#accept(listener)) {
+      this.open.push({ listener, address: accepting.address, port: accepting.port, accepting });
+    }
   }
 
-  async #accept(listener: L): Promise<Accepting> {
-    const options = {
-      clock: this.#options.clock,
-      failed: (error: Error) => this.#failures.add(error.message),
-    };
+  /** What systemd has opened. */
+  async #takeOver(listener: L, systemd: string): Promise<readonly Accepting[]> {
+    this.#needsCertificate(listener);
+    const arrived = (socket: Socket) => this.#arrivedNode(socket, listener);
+    const taken: Accepting[] = [];
+    for (const fd of socketsNamed(systemd, this.#options.passed ?? passedSockets())) {
+      keepFromChildren(fd);
+      taken.push(await opening(listener, () => acceptNode({ fd }, arrived, this.#accepting())));
+    }
+    return taken;
+  }
+
+  #accepting(): AcceptOptions {
+    return { clock: this.#options.clock, failed: (error) => this.#failures.add(error.message) };
+  }
+
+  #needsCertificate(listener: L): void {
+    if (listener.tls !== "implicit" || this.#tls) return;
+    throw new ListenError(
+      `${name(listener)} is to speak TLS, and there is no certificate: add \`tls: { cert, key }\`.`,
+    );
+  }
+
+  async #accept(listener: L): Promise<readonly Accepting[]> {
+    if ("systemd" in listener) return await this.#takeOver(listener, listener.systemd);
+    const options = this.#accepting();
     const arrivedDeno = (conn: Deno.Conn) => this.#arrivedDeno(conn, listener);
     if ("path" in listener) {
       await removeStale(listener.path);
-      return acceptDeno(
-        opening(listener, () => Deno.listen({ transport: "unix", path: listener.path })),
-        arrivedDeno,
-        options,
-      );
+      const open = () => Deno.listen({ transport: "unix", path: listener.path });
+      return [acceptDeno(opening(listener, open), arrivedDeno, options)];
     }
     const { port } = listener;
-    if (listener.tls === "implicit" && !this.#tls) {
-      throw new ListenError(
-        `${name(listener)} is to speak TLS, and there is no certificate: add \`tls: { cert, key }\`.`,
-      );
-    }
+    this.#needsCertificate(listener);
     const plain = listener.tls === "none" || !this.#tls;
-    const openOn = async (host: string) =>
+    const openOn = async (host: string) => [
       plain
         ? acceptDeno(Deno.listen({ hostname: host, port }), arrivedDeno, options)
-        : await acceptNode({ host, port }, (socket) => this.#arrivedNode(socket, listener), options);
+        : await acceptNode({ host, port }, (socket) => this.#arrivedNode(socket, listener), options),
+    ];
     if (listener.address !== undefined) return await opening(listener, () => openOn(listener.address!));
     try {
       return await openOn("::"); // takes IPv4 as well
@@ -213,7 +234,7 @@ class House<L extends Listener> implements Listeners {
   #arrivedNode(socket: Socket, listener: L): void {
     if (socket.remoteAddress === undefined) return void socket.destroy(); // reset before it was accepted
     const channel: NodeChannel = new NodeChannel(socket, {
-      tls: this.#tls!,
+      ...(this.#tls && listener.tls !== "none" && { tls: this.#tls }),
       onClosed: () => this.#gone(channel, guest), // never before this function is over
     });
     const guest = this.#admit(channel, listener);
@@ -278,14 +299,21 @@ class House<L extends Listener> implements Listeners {
       case "client": {
         const { address } = introduced;
         log.debug("a proxy tells of its client", { proxy, ip: address });
-        const counted = guest.ticket.countAs(address);
+        const counted = this.#countAs(guest, address);
         if (counted === "admitted") return "goes-on";
-        this.#refusals.add(`${address} ${counted}`);
-        this.#options.onRefused?.(counted);
         this.#turnAway(channel, counted, listener);
         return "closed";
       }
     }
+  }
+
+  #countAs(guest: Guest, address: string): "admitted" | "too-many-from-you" {
+    const counted = guest.ticket.countAs(address);
+    if (counted !== "admitted") {
+      this.#refusals.add(`${address} ${counted}`);
+      this.#options.onRefused?.(counted);
+    }
+    return counted;
   }
 
   async #serve(channel: Channel, guest: Guest, listener: L): Promise<void> {
@@ -295,7 +323,8 @@ class House<L extends Listener> implements Listeners {
       await this.#options.serve(channel, {
         listener,
         draining: this.#draining.signal,
-        countAs: (address) => guest.ticket.countAs(address),
+        proxy: guest.proxy,
+        countAs: (address) => this.#countAs(guest, address),
       });
     } catch (error) {
       this.#options.log.error("session failed", { remote: channel.remote.address, error: String(error) });

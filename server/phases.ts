@@ -148,12 +148,18 @@ export class Phases {
     });
   }
 
-  async #auth(
+  #auth(
     { mechanism, credentials: { user, secret } }: Question & { about: "auth" },
   ): Promise<Reply | undefined> {
-    const credentials: Credentials = mechanism === "XOAUTH2" || mechanism === "OAUTHBEARER"
-      ? { mechanism, user, token: secret }
-      : { mechanism, user, password: secret };
+    return this.#logIn(
+      mechanism === "XOAUTH2" || mechanism === "OAUTHBEARER"
+        ? { mechanism, user, token: secret }
+        : { mechanism, user, password: secret },
+    );
+  }
+
+  async #logIn(credentials: Credentials): Promise<Reply | undefined> {
+    const { mechanism, user } = credentials;
     const ruling = await this.chain.ask(
       "auth",
       this.matter(),
@@ -161,6 +167,14 @@ export class Phases {
     );
     switch (ruling.kind) {
       case "claim": {
+        if (!ruling.by.mechanisms.includes(mechanism)) { // it was asked as all are, to count or to refuse
+          const { name } = ruling.by;
+          this.options.log.error("plugin accepts a login by a mechanism it doesn't name", {
+            plugin: name,
+            mechanism,
+          });
+          return this.refuse("auth", "core", replies.loginFailedTemporarily, loggable(user));
+        }
         const { user: name, sendAs = [] } = ruling.claim as { user: string; sendAs?: readonly string[] };
         this.session.user = { name, sendAs };
         this.options.log.info("logged in", { user: name, mechanism, by: ruling.by.name });
@@ -176,6 +190,11 @@ export class Phases {
       default:
         return this.#object("auth", ruling, loggable(user));
     }
+  }
+
+  /** Somebody who is believed says that this user has logged in: whoever knows the account says yes. */
+  vouched(user: string): Promise<Reply | undefined> {
+    return this.#logIn({ mechanism: "EXTERNAL", by: "proxy", user });
   }
 
   #mail({ sender, params }: Question & { about: "mail" }): Promise<Reply | undefined> | Reply | undefined {

@@ -242,7 +242,9 @@ export interface AuthenticationResult {
 /** What a client offered to log in with. */
 export type Credentials =
   | { readonly mechanism: "PLAIN" | "LOGIN"; readonly user: string; readonly password: Secret }
-  | { readonly mechanism: "XOAUTH2" | "OAUTHBEARER"; readonly user: string; readonly token: Secret };
+  | { readonly mechanism: "XOAUTH2" | "OAUTHBEARER"; readonly user: string; readonly token: Secret }
+  /** Nothing to check but whether the account exists: a proxy that is believed says who has logged in there. */
+  | { readonly mechanism: "EXTERNAL"; readonly by: "proxy"; readonly user: string };
 
 /** Not text, so that no log line takes it by accident. */
 export interface Secret {

@@ -255,17 +255,20 @@ export class Server {
       log: this.#log,
       onRefused: (why) => this.#watch.connectionRefused(why),
       refuse: () => new TextEncoder().encode(format(replies.tooManyConnections)),
-      proxyKind: (address) => this.#isHaproxy(address) ? "header" : undefined,
-      serve: async (channel, { listener }) => {
-        if (await this.#started.promise === "takes-mail") {
-          await this.#sessions!.serve(channel, traits.get(listener)!);
-        }
+      proxyKind: (address) => this.#proxyKind(address),
+      serve: async (channel, { listener, proxy, countAs }) => {
+        if (await this.#started.promise !== "takes-mail") return;
+        const login = this.#config.proxies.xclientLogin ? "login-believed" : "login-not-believed";
+        const introducer = proxy === "command" ? { login, countAs } as const : undefined;
+        await this.#sessions!.serve(channel, traits.get(listener)!, introducer);
       },
     });
   }
 
-  #isHaproxy(address: string): boolean {
-    return this.#config.proxies.haproxy.some((network) => network.has(address));
+  #proxyKind(address: string): "header" | "command" | undefined {
+    const { haproxy, xclient } = this.#config.proxies;
+    if (haproxy.some((network) => network.has(address))) return "header";
+    return xclient.some((network) => network.has(address)) ? "command" : undefined;
   }
 
   async #openEdges(config: Config, state: State): Promise<Opened> {
@@ -349,7 +352,7 @@ export class Server {
           address,
           port,
           tls: listener.tls,
-          wantsHeader: (from) => this.#isHaproxy(from),
+          wantsHeader: (from) => this.#proxyKind(from) === "header",
         })),
     });
   }

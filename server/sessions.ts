@@ -7,7 +7,7 @@ import { Chain } from "./chain.ts";
 import type { Clock } from "./clock.ts";
 import type { Passing } from "./delivery/passing.ts";
 import type { HeldPlugins } from "./delivery/runner.ts";
-import { converse, type ListenerTraits } from "./connection.ts";
+import { converse, type Introducer, type ListenerTraits } from "./connection.ts";
 import type { Generation } from "./generation.ts";
 import type { Ids } from "./ids.ts";
 import { Intake } from "./intake.ts";
@@ -96,8 +96,12 @@ export class Sessions {
     if (before) this.#retire(before);
   }
 
-  /** Speaks with one client to its end. Never rejects. */
-  async serve(channel: Channel, traits: ListenerTraits): Promise<void> {
+  /**
+   * Speaks with one client to its end. Never rejects.
+   *
+   * @param proxy The client is a proxy that may say XCLIENT.
+   */
+  async serve(channel: Channel, traits: ListenerTraits, proxy?: Introducer): Promise<void> {
     const { held, release } = this.#hold();
     const { settings, chain, intake, mechanisms } = held;
     const metrics = this.edges.metrics ?? noMetrics;
@@ -113,7 +117,7 @@ export class Sessions {
         intake,
         isTrusted: (address) => settings.trustedNetworks.some((network) => network.has(address)),
         networkOf,
-      });
+      }, proxy);
     } finally {
       metrics.sessionEnded(traits.role);
       release();

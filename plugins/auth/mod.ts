@@ -25,6 +25,7 @@ const lastFailure = 3;
 
 export default definePlugin({
   name: "auth",
+  mechanisms: ["PLAIN", "LOGIN", "EXTERNAL"],
   options: z.object({
     users: path("users.yaml").describe("The users file, written by the `user` commands"),
     relay: z.boolean().default(true).describe("Whether users who have logged in may send to any domain"),
@@ -39,6 +40,10 @@ export default definePlugin({
     const failures = host.notes((_session: Session) => ({ count: 0 }));
 
     on("auth", async (session, credentials, { signal }) => {
+      if (credentials.mechanism === "EXTERNAL") {
+        const account = (await users.now()).get(accountName(credentials.user) ?? "");
+        return account && accept({ user: account.name, sendAs: account.sendAs });
+      }
       if (credentials.mechanism !== "PLAIN" && credentials.mechanism !== "LOGIN") return;
       const { user, password } = credentials;
       const { network } = session.remote;

@@ -89,6 +89,9 @@ const listener = z.strictObject({
   port: z.int().min(0).max(65_535).optional().describe("TCP port; 0 takes any free one"),
   address: ip.optional().describe("the IP address to listen on; absent: all interfaces"),
   path: file("./lmtp.sock").optional().describe("a Unix socket to listen on, instead of a port"),
+  systemd: z.string().regex(/^[!-9;-~]{1,255}$/, "is no name of a socket of systemd").optional().describe(
+    "the name (FileDescriptorName=) of sockets that systemd has opened, instead of a port",
+  ),
   protocol: z.enum(["smtp", "lmtp"]).default("smtp").describe(
     "the protocol spoken: smtp, or lmtp (RFC 2033)",
   ),
@@ -101,14 +104,18 @@ const listener = z.strictObject({
   allowPlain: z.boolean().default(false).describe(
     "lets users log in without TLS; on loopback addresses and Unix sockets only",
   ),
-}).meta({ oneOf: [{ required: ["port"] }, { required: ["path"] }] }).superRefine((one, context) => {
-  for (const { path, message } of listenerRules(one)) {
-    context.addIssue({ code: "custom", path: [...path], message });
-  }
-}).transform(({ port, address, path, auth, ...rest }): Listener => ({
+}).meta({ oneOf: [{ required: ["port"] }, { required: ["path"] }, { required: ["systemd"] }] }).superRefine(
+  (one, context) => {
+    for (const { path, message } of listenerRules(one)) {
+      context.addIssue({ code: "custom", path: [...path], message });
+    }
+  },
+).transform(({ port, address, path, systemd, auth, ...rest }): Listener => ({
   ...rest,
   auth: auth ?? rest.role === "submission",
-  ...(path === undefined
+  ...(systemd !== undefined
+    ? { kind: "systemd" as const, systemd }
+    : path === undefined
     ? { kind: "tcp" as const, port: port ?? 0, address }
     : { kind: "unix" as const, path }),
 }));
@@ -136,8 +143,15 @@ export interface UnixListener extends CommonListener {
   readonly path: string;
 }
 
+/** Sockets that systemd has opened. */
+export interface SystemdListener extends CommonListener {
+  readonly kind: "systemd";
+  /** The name that all of them have. */
+  readonly systemd: string;
+}
+
 /** One entry of `listen:`. */
-export type Listener = TcpListener | UnixListener;
+export type Listener = TcpListener | UnixListener | SystemdListener;
 
 interface Remark {
   readonly path: Path;
@@ -149,6 +163,7 @@ function* listenerRules(one: {
   port?: number | undefined;
   path?: string | undefined;
   address?: string | undefined;
+  systemd?: string | undefined;
   protocol: "smtp" | "lmtp";
   role: "mx" | "submission";
   tls: "starttls" | "implicit" | "none";
@@ -156,8 +171,14 @@ function* listenerRules(one: {
   allowPlain: boolean;
 }): Generator<Remark> {
   const unix = one.path !== undefined;
-  if (!unix && one.port === undefined) {
+  const passed = one.systemd !== undefined;
+  if (!unix && !passed && one.port === undefined) {
     yield { path: [], message: 'needs a "port", or a "path" of a Unix socket' };
+  }
+  if (passed) {
+    for (const key of ["port", "path", "address"] as const) {
+      if (one[key] !== undefined) yield { path: [key], message: 'cannot stand beside "systemd"' };
+    }
   }
   if (unix && one.port !== undefined) {
     yield { path: ["path"], message: 'cannot stand beside "port": listen on one of them' };
@@ -196,7 +217,8 @@ const listen = z.array(listener).min(1).superRefine((listeners, context) => {
 function overlap(one: Listener, other: Listener): boolean {
   if (one === other) return true;
   if (one.kind === "unix") return other.kind === "unix" && one.path === other.path;
-  if (other.kind === "unix") return false;
+  if (one.kind === "systemd") return other.kind === "systemd" && one.systemd === other.systemd;
+  if (other.kind !== "tcp") return false;
   if (one.port === 0 || one.port !== other.port) return false;
   const [a, b] = [one.address ?? "::", other.address ?? "::"];
   const covers = (wide: string, narrow: string) =>
@@ -272,6 +294,12 @@ const trustedNetworks = z.array(cidr()).default([]);
 const proxies = z.strictObject({
   haproxy: z.array(cidr()).default([]).describe(
     "proxies whose every connection begins with a PROXY header, version 1 or 2",
+  ),
+  xclient: z.array(cidr()).default([]).describe(
+    "proxies that may say by XCLIENT, once, whose a connection is",
+  ),
+  xclientLogin: z.boolean().default(false).describe(
+    "whether those of `xclient` may also say who has logged in (LOGIN)",
   ),
 }).prefault({});
 
@@ -379,7 +407,6 @@ export type Certificate = Config["tls"][number];
 
 /** Keys of the design whose machinery is still to come: the place (without indices) and the key. */
 export const comingKeys: ReadonlySet<string> = new Set([
-  "proxies.xclient",
   "plugins.isolate",
 ]);
 
@@ -401,9 +428,9 @@ export function* listenRemarks(
         'implicit TLS needs a certificate: add "tls: { cert: FILE, key: FILE }" to the configuration';
       yield { path: ["listen", i, "tls"], message, severity: "error" };
     }
-    const encrypts = hasTls && one.tls !== "none" && one.kind === "tcp";
+    const encrypts = hasTls && one.tls !== "none" && one.kind !== "unix";
     if (!one.auth || one.allowPlain || encrypts || one.tls === "implicit") continue;
-    const local = one.kind === "unix" || isLoopback(one.address);
+    const local = one.kind === "unix" || (one.kind === "tcp" && isLoopback(one.address));
     const remedy = hasTls && one.tls === "none"
       ? 'remove "tls: none"'
       : 'add "tls: { cert: FILE, key: FILE }" to the configuration';

@@ -72,17 +72,18 @@ function isClientGone(error: unknown): boolean {
  * Listens with `node:net`, whose sockets TLS can take over.
  *
  * @param arrived Takes the socket, which is paused; must not throw.
+ * @param where An address to open, or a socket that is open.
  * @throws {Error} with the system's `code` when the address can't be listened on.
  */
 export async function acceptNode(
-  where: { readonly host: string; readonly port: number },
+  where: { readonly host: string; readonly port: number } | { readonly fd: number },
   arrived: (socket: Socket) => void,
   { clock, failed }: AcceptOptions,
 ): Promise<Accepting> {
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, arrived);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen(where.port, where.host, () => {
+    server.listen({ ...where }, () => {
       server.off("error", reject);
       resolve();
     });
@@ -92,7 +93,7 @@ export async function acceptNode(
     wake(server);
     cancel = clock.after(wakeMs, again);
   });
-  const { address, port } = server.address() as AddressInfo;
+  const { address, port } = whereFrom(server);
   return {
     address,
     port,
@@ -101,6 +102,14 @@ export async function acceptNode(
       server.close();
     },
   };
+}
+
+/** @throws {Error} where the socket is not one of TCP: a Unix socket can be listened on, and its clients have no address then. */
+function whereFrom(server: Server): AddressInfo {
+  const found = server.address();
+  if (typeof found === "object" && found !== null) return found;
+  server.close();
+  throw new Error("it is no TCP socket");
 }
 
 /**

@@ -2,14 +2,21 @@
  * What it takes to open a listener, and what to tell an operator when it fails.
  */
 
-/** One entry of `listen:`, resolved. Without `address`: all interfaces. A Unix socket (`path`) has no TLS. */
+/**
+ * One entry of `listen:`, resolved. Without `address`: all interfaces. A Unix socket (`path`) has no TLS. `systemd`: the sockets of this
+ * name that systemd has opened.
+ */
 export type Listener =
   & {
     readonly role: "mx" | "submission";
     readonly protocol: "smtp" | "lmtp";
     readonly tls: "starttls" | "implicit" | "none";
   }
-  & ({ readonly port: number; readonly address?: string | undefined } | { readonly path: string });
+  & (
+    | { readonly port: number; readonly address?: string | undefined }
+    | { readonly path: string }
+    | { readonly systemd: string }
+  );
 
 /** A listener can't be opened: `message` says which, why, and what to do. */
 export class ListenError extends Error {
@@ -52,6 +59,7 @@ export function opening<T>(listener: Listener, open: () => T): T {
 /** What an operator calls this listener. */
 export function name(listener: Listener): string {
   if ("path" in listener) return `the socket ${listener.path}`;
+  if ("systemd" in listener) return `systemd's socket "${listener.systemd}"`;
   return `port ${listener.port} on ${listener.address ?? "all interfaces"}`;
 }
 

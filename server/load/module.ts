@@ -145,7 +145,13 @@ async function look(exported: unknown, naming: Naming): Promise<Found> {
 
 const fields = ["name", "after", "options", "roles", "mechanisms", "setup"] satisfies (keyof Plugin)[];
 
-const saslMechanisms = ["PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"] satisfies Credentials["mechanism"][];
+const saslMechanisms = [
+  "PLAIN",
+  "LOGIN",
+  "XOAUTH2",
+  "OAUTHBEARER",
+  "EXTERNAL",
+] satisfies Credentials["mechanism"][];
 
 const isClass = (made: unknown) => typeof made === "function" && /^class\b/.test(made.toString());
 

@@ -17,6 +17,7 @@ export const verbs = [
   "QUIT",
   "STARTTLS",
   "AUTH",
+  "XCLIENT",
 ] as const;
 /** One of {@linkcode verbs}. */
 export type Verb = typeof verbs[number];

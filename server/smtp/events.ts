@@ -3,6 +3,7 @@ import type { Address } from "./address.ts";
 import type { MailParams, RcptParams } from "./params.ts";
 import type { Reply } from "./reply.ts";
 import type { Mechanism, SaslCredentials } from "./sasl.ts";
+import type { BelievedLogin, ProxiedClient } from "./xclient.ts";
 
 /** What a session needs to know of its listener. */
 export interface SessionOptions {
@@ -27,6 +28,8 @@ export interface SessionOptions {
   readonly authenticated?: boolean;
   /** The client is in a trusted network: it may go on talking behind its HELO (CASES P02). */
   readonly trusted: boolean;
+  /** The client is a proxy that may say whose the connection is (XCLIENT), and whether it may say who has logged in. Absent: it may not. */
+  readonly proxy?: BelievedLogin | undefined;
   /** What EHLO offers besides, as this session stands: keywords with their parameters. Absent: nothing. */
   readonly extensions?: () => readonly string[];
   /** Octets that have arrived at the channel and were not received by this machine yet. */
@@ -55,5 +58,7 @@ export type Event =
   | { readonly type: "reset"; readonly refused?: Reply }
   /** Write `takeOutput`, then hand the connection to TLS, then say `encrypted`. */
   | { readonly type: "starttls" }
+  /** The connection is this client's: this session is over, and another begins with a greeting. */
+  | { readonly type: "xclient"; readonly client: ProxiedClient }
   /** Write `takeOutput`, then close. */
   | { readonly type: "close"; readonly reason: "quit" | "refused" };

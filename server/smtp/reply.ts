@@ -127,6 +127,10 @@ export const replies = {
   tooManyLogins: closing(421, "4.7.0", "Too many failed logins"),
   loginRequired: reply(530, "5.7.0", "Log in first"),
   tlsRequired: reply(530, "5.7.0", "Say STARTTLS first"),
+  badXclient: reply(501, "5.5.4", "XCLIENT takes ADDR, and attributes that EHLO offers, in xtext"),
+  xclientDenied: reply(550, "5.7.1", "You may not say whose this connection is"),
+  loginNotBelieved: reply(550, "5.7.1", "You may not say who has logged in"),
+  xclientTooLate: reply(503, "5.5.1", "XCLIENT comes before AUTH and MAIL"),
   alreadyTls: reply(503, "5.5.1", "TLS is running already"),
 
   // ── VRFY and EXPN

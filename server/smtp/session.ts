@@ -12,6 +12,7 @@ import { Inbox } from "./line.ts";
 import { type ContentProblem, type ContentRules, MessageReader } from "./reader.ts";
 import { format, isPositive, replies, type Reply } from "./reply.ts";
 import type { SaslExchange, SaslStep } from "./sasl.ts";
+import { readXclient, xclientExtension } from "./xclient.ts";
 
 export type { Event, Question, SessionOptions } from "./events.ts";
 
@@ -86,6 +87,7 @@ export class SmtpSession {
     QUIT: { legal: always, argument: "none", run: (session) => session.#quit() },
     STARTTLS: { legal: ["idle"], is: "group", argument: "none", run: (session) => session.#startTls() },
     AUTH: { legal: ["idle"], is: "group", argument: "required", run: (session, argument) => session.#auth(argument) },
+    XCLIENT: { legal: ["start", "idle"], is: "group", argument: "required", run: (session, argument) => session.#xclient(argument) },
   };
 
   /** LMTP has LHLO instead of EHLO and HELO (RFC 2033 §4.1). */
@@ -106,6 +108,8 @@ export class SmtpSession {
   #queued: Step;
   #encrypted: boolean;
   #authenticated: boolean;
+  /** Whether XCLIENT may still come: before anything that is one client's own (CASES R03). */
+  #introduction: "possible" | "over" = "possible";
   #transaction = { recipients: 0, asked: 0, utf8: false, chunks: undefined as MessageReader | undefined };
   #counted = { errors: 0, refused: 0, idle: 0, logins: 0 };
   #closing: "quit" | "refused" = "refused";
@@ -163,6 +167,11 @@ export class SmtpSession {
     this.#authenticated = false;
     this.#state = "start";
     this.#inbox.clear();
+  }
+
+  /** Somebody has logged in without AUTH: another server has seen to it. */
+  vouched(): void {
+    this.#authenticated = true;
   }
 
   /** Ends the session with this reply (time-out, shutdown); `next` then says what is to be forgotten, and `close`. */
@@ -363,6 +372,8 @@ export class SmtpSession {
     ];
     if (this.#options.canStartTls && !this.#encrypted) offered.push("STARTTLS");
     if (this.#mayAuth()) offered.push(`AUTH ${auth.mechanisms.join(" ")}`);
+    const { proxy } = this.#options;
+    if (proxy && this.#introduction === "possible") offered.push(xclientExtension(proxy));
     return [...offered, ...this.#options.extensions?.() ?? [], "HELP"];
   }
 
@@ -372,6 +383,7 @@ export class SmtpSession {
   }
 
   #mail(argument: string, ascii: boolean): Step {
+    this.#introduction = "over";
     if (this.#options.role === "submission" && !this.#authenticated) {
       const clear = !this.#encrypted && !this.#options.auth.inClear;
       return this.#error(clear ? replies.tlsRequired : replies.loginRequired); // RFC 6409 §4.3
@@ -434,9 +446,32 @@ export class SmtpSession {
     return this.#inbox.size > 0 ? this.#say(replies.tooEarly) : { type: "starttls" };
   }
 
+  // ── XCLIENT ──────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Once, and before the proxy has done anything in its own name. Postfix takes it again and again, from the client as well where a
+   * proxy passes its commands on: that one could then be whoever it likes.
+   */
+  #xclient(argument: string): Step {
+    const { proxy } = this.#options;
+    if (!proxy) return this.#error(replies.xclientDenied);
+    if (this.#introduction === "over") return this.#error(replies.xclientTooLate);
+    const read = readXclient(argument, proxy);
+    switch (read.kind) {
+      case "malformed":
+        return this.#error(replies.badXclient);
+      case "login-not-believed":
+        return this.#error(replies.loginNotBelieved);
+      case "client":
+        if (this.#inbox.size + this.#options.unread() > 0) return this.#say(replies.tooEarly);
+        return { type: "xclient", client: read.client };
+    }
+  }
+
   // ── AUTH (RFC 4954) ──────────────────────────────────────────────────────────────────────────────
 
   #auth(argument: string): Step {
+    this.#introduction = "over";
     if (this.#authenticated) return this.#error(replies.loginTwice);
     if (!this.#mayAuth()) {
       const possible = this.#options.auth.mechanisms.length > 0 && this.#options.role === "submission";

@@ -52,7 +52,7 @@ Deno.test("defaults are those of the manual", async () => {
     },
     timeouts: { command: 300_000, data: 300_000, plugin: 30_000 },
     trustedNetworks: [],
-    proxies: { haproxy: [] },
+    proxies: { haproxy: [], xclient: [], xclientLogin: false },
     plugins: [{ use: "discard", onError: "defer", observe: false }],
     outbound: {
       retry: { waits: [1, 5, 5, ...Array(4).fill(15), ...Array(8).fill(60), 240].map((m) => m * 60_000) },

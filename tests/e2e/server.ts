@@ -51,6 +51,7 @@ export class ServerProcess implements AsyncDisposable {
   stderr = "";
   readonly #child: Deno.ChildProcess;
   readonly #waiters = new Set<Waiter>();
+  readonly #listeners = new Set<() => void>();
   readonly #stdout: Promise<string>;
 
   private constructor(child: Deno.ChildProcess) {
@@ -134,6 +135,21 @@ export class ServerProcess implements AsyncDisposable {
     });
   }
 
+  /** Resolves when it has said this, as no line of the log. */
+  said(text: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(() => reject(new Error(`"${text}" is not said:\n${this.stderr}`)), patience);
+      const look = () => {
+        if (!this.stderr.includes(text)) return;
+        clearTimeout(late);
+        this.#listeners.delete(look);
+        resolve();
+      };
+      this.#listeners.add(look);
+      look();
+    });
+  }
+
   signal(signal: Deno.Signal): void {
     this.#child.kill(signal);
   }
@@ -158,6 +174,7 @@ export class ServerProcess implements AsyncDisposable {
     let line = "";
     for await (const text of this.#child.stderr.pipeThrough(new TextDecoderStream())) {
       this.stderr += text;
+      for (const look of [...this.#listeners]) look();
       const lines = (line + text).split("\n");
       line = lines.pop()!;
       for (const one of lines) this.#line(one);
