@@ -23,6 +23,7 @@ export const bundled: Readonly<Record<string, () => Promise<{ readonly default: 
   maildir: () => import("../plugins/maildir/mod.ts"),
   proxy: () => import("../plugins/proxy.ts"),
   pipe: () => import("../plugins/pipe/mod.ts"),
+  recipients: () => import("../plugins/recipients/mod.ts"),
   relay: () => import("../plugins/relay.ts"),
   rspamd: () => import("../plugins/rspamd/mod.ts"),
   spamassassin: () => import("../plugins/spamassassin/mod.ts"),

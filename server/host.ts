@@ -23,6 +23,7 @@ export interface HostServices {
   /** The server's state directory, absolute; instances get `plugins/<name>` in it. */
   readonly state: string;
   submit: Host["submit"];
+  readonly verify: Host["verify"];
   readonly queue: Host["queue"];
 }
 
@@ -129,6 +130,7 @@ export function makeHost(registered: Registered, services: HostServices, facts: 
       return state ??= makeDirectory(join(services.state, "plugins", name));
     },
     submit: (mail) => services.submit(mail),
+    verify: (address, how) => services.verify(address, how),
     queue: { retry: (domain, how) => services.queue.retry(domain, how) },
     offers: (extension, to) => offer(registered, extension, to),
     owns: (domains) => own(registered, domains),

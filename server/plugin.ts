@@ -12,6 +12,7 @@ import type {
   AuthClaim,
   CommandClaim,
   Defer,
+  HostHop,
   NoClaim,
   Objection,
   Outcome,
@@ -471,11 +472,52 @@ export interface Host {
    * ```
    */
   proxy(name: string, route: ProxyRoute, how?: { xclient?: boolean; xforward?: boolean }): Transport;
-  /** Sends a message of our own; resolves once it is kept. @throws {Error} when it was refused. */
+  /**
+   * Asks a next hop whether it would take mail for an address: MAIL with the null sender, RCPT, and no message, ever (RFC 5321 §3.3).
+   * Its yes is `accept()`, its permanent no to RCPT is `reject` with its status and code; everything else is `defer`, also a no to the
+   * connection or to MAIL, which says nothing of the address. Its words are the operator's to know, not a client's.
+   *
+   * @param address Whom it is asked about.
+   * @param how `hops`: hosts that speak SMTP, tried in order, as `host.proxy` has them. `signal`: nobody waits any more.
+   * @throws {TypeError} when the address does not parse.
+   * @example
+   * ```ts
+   * import { definePlugin, reject } from "postrider";
+   * import { mailboxes, testServer } from "postrider/testing";
+   * import { strictEqual as equal } from "node:assert/strict";
+   * const ask = definePlugin({
+   *   name: "ask",
+   *   setup(on, _options, host) {
+   *     on("resolve", async ({ address }, { signal }) => {
+   *       const said = await host.verify(address, { hops: [{ host: "inside.example.org" }], signal });
+   *       if (said.verdict === "reject") return reject("5.1.1", "No such user here");
+   *       if (said.verdict === "defer") throw new Error(said.text);
+   *     });
+   *   },
+   * });
+   * await using server = await testServer({
+   *   plugins: [ask, mailboxes(["example.org"])],
+   *   nextHop: ({ to }) => to === "alice@example.org" ? undefined : reject("5.1.1", "Unknown"),
+   * });
+   * equal((await server.send({ to: "nobody@example.org" })).reply.text, "No such user here");
+   * equal((await server.send({ to: "alice@example.org" })).outcome, "accepted");
+   * ```
+   */
+  verify(
+    address: string,
+    how: { readonly hops: readonly HostHop[]; readonly signal: AbortSignal },
+  ): Promise<Accept<NoClaim> | Reject | Defer>;
+  /**
+   * Sends a message of our own; resolves once it is kept. @throws {Error} when it was refused.
+   *
+   * @param mail `refused`: told of each recipient that nobody here takes, for good or for now, before the message is kept for the
+   * others; without it, one such recipient refuses the whole, as all of them do in any case.
+   */
   submit(mail: {
     sender: string;
     recipients: readonly string[];
     content: string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array<ArrayBuffer>>;
+    refused?: (recipient: string, why: Reject | Defer) => void;
   }): Promise<{ id: string }>;
   /** The queue, as far as a plugin may move it. */
   readonly queue: {

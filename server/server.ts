@@ -30,6 +30,7 @@ import { openState, type State } from "./state.ts";
 import { databaseOf } from "./tracking/place.ts";
 import { Tracking } from "./tracking/tracking.ts";
 import { memoryStore, openStore, type Stores } from "./store.ts";
+import { verifier } from "./verifying.ts";
 import { Watching } from "./watching.ts";
 
 /** The configuration is not fit to start from: `problems` says where and why. */
@@ -367,6 +368,7 @@ export class Server {
       dns,
       state: state.folder,
       submit: (mail) => this.#sessions!.submit(mail),
+      verify: verifier(() => this.#outgoing!.passing),
       queue: { retry: (domain, how) => this.#outgoing!.flush(domain, how) },
     };
   }

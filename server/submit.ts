@@ -6,7 +6,8 @@ import type { Intake } from "./intake.ts";
 import type { Log } from "./log.ts";
 import type { Body } from "./message/content.ts";
 import { Phases } from "./phases.ts";
-import type { Host } from "./plugin.ts";
+import type { Defer, Host, Reject } from "./plugin.ts";
+import { toObjection } from "./ruling.ts";
 import { needsSmtpUtf8, parseAddress } from "./smtp/address.ts";
 import { ChunkDecoder } from "./smtp/data.ts";
 import { isPositive, type Reply } from "./smtp/reply.ts";
@@ -67,11 +68,16 @@ export async function submit(
   );
   envelope.about = mail.about;
   phases.envelope = envelope;
+  let left = "";
   for (const recipient of recipients) {
     if (recipient.domain === "") throw new TypeError('submit: "" is a sender, not a recipient');
     const refused = await phases.own(recipient);
-    if (refused) throw new Error(`${recipient}: ${refusal(refused)}`);
+    if (!refused) continue;
+    if (!mail.refused) throw new Error(`${recipient}: ${refusal(refused)}`);
+    mail.refused(recipient.address, toObjection(refused) as Reject | Defer); // no own() closes
+    left = `${recipient}: ${refusal(refused)}`;
   }
+  if (envelope.recipients.length === 0) throw new Error(`nobody is left to send it to: ${left}`);
   const body = newBody(envelope.id);
   try {
     await fill(body, mail.content);

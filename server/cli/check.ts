@@ -44,10 +44,11 @@ export async function check(file: string, { hooks }: { hooks: boolean }, cli: Cl
 function makeServices(state: string, dns: HostServices["dns"]): HostServices {
   const store = memoryStore(systemClock);
   const submit = () => Promise.reject(new Error("nothing is sent while a configuration is checked"));
+  const verify = () => Promise.reject(new Error("no next hop is asked while a configuration is checked"));
   const queue = {
     retry: () => Promise.reject(new Error("nothing is sent while a configuration is checked")),
   };
-  return { clock: systemClock, log: silent, store, cache: store, dns, state, submit, queue };
+  return { clock: systemClock, log: silent, store, cache: store, dns, state, submit, verify, queue };
 }
 
 /** What only this machine can say: whether the keys fit, whether the user exists. */

@@ -7,6 +7,7 @@ import { serverText } from "../dns/servers.ts";
 import type { Log } from "../log.ts";
 import { textFormatter } from "../log/format.ts";
 import { prepare, type Read } from "../prepare.ts";
+import { defer } from "../plugin.ts";
 import { BodyStore } from "../spool/body.ts";
 import { memoryStore, openStore, type Stores } from "../store.ts";
 import type { ExplainEdges } from "./run.ts";
@@ -62,6 +63,7 @@ export async function openDryServer(found: Read, clock: Clock): Promise<DryServe
         recorder.log.info("would send a message of its own", { from: sender, to: recipients });
         return Promise.resolve({ id: "dry-run" });
       },
+      verify: () => Promise.resolve(defer("4.4.0", "a dry run asks no next hop")),
       queue: {
         retry: (domain) => {
           recorder.log.info("would try a domain's queue", { domain });

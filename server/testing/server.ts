@@ -7,6 +7,7 @@ import { replies } from "../smtp/reply.ts";
 import { BodyStore } from "../spool/body.ts";
 import { MemoryDisk } from "../spool/memory_disk.ts";
 import { memoryStore } from "../store.ts";
+import { verifier } from "../verifying.ts";
 import { TestClient } from "./client.ts";
 import { FakeClock, turn } from "./clock.ts";
 import { defaultHostname, loadTest, type TestPlugin, type TestServerOptions } from "./configuration.ts";
@@ -90,7 +91,7 @@ export class TestServer implements AsyncDisposable {
   readonly sent: readonly OutgoingMail[] = [];
   /** What hosts out there say to mail that leaves by `smtp`; a test can change it at any time. */
   smtp: SmtpAnswer;
-  /** What a proxy's next hop says at RCPT; a test can change it at any time. */
+  /** What a proxy's next hop says at RCPT, and whoever is asked by `host.verify`; a test can change it at any time. */
   nextHop: NextHopAnswer;
   /**
    * `none`: the disk is too full for new messages; `runs-out`: nothing can be written to it any more, neither messages into the
@@ -137,6 +138,11 @@ export class TestServer implements AsyncDisposable {
     };
     const state = () =>
       options.state ?? (this.#ownState ??= Deno.makeTempDirSync({ prefix: "postrider-test-" }));
+    const passing = new FakePassing({
+      nextHop: () => this.nextHop,
+      smtp: () => this.smtp,
+      sent: (mail) => (this.sent as OutgoingMail[]).push(mail),
+    });
     this.#services = {
       clock: this.clock,
       log: this.log,
@@ -147,6 +153,7 @@ export class TestServer implements AsyncDisposable {
         return state();
       },
       submit: (mail) => this.#queue.track(this.#sessions.submit(mail)),
+      verify: verifier(() => passing),
       queue: { retry: (domain, how) => this.#queue.flush(domain, how) },
     };
     this.#sessions = new Sessions({
@@ -157,11 +164,7 @@ export class TestServer implements AsyncDisposable {
       noRoom: () => this.room === "none" ? replies.noRoom : undefined,
       spool,
       draining: this.#draining.signal,
-      passing: new FakePassing({
-        nextHop: () => this.nextHop,
-        smtp: () => this.smtp,
-        sent: (mail) => (this.sent as OutgoingMail[]).push(mail),
-      }),
+      passing,
     });
   }
 

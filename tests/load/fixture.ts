@@ -5,6 +5,7 @@ import { formatProblem, readValue, Source } from "../../server/config/read.ts";
 import type { HostServices } from "../../server/host.ts";
 import { type LoadedGeneration, loadGeneration, type LoadRequest } from "../../server/load.ts";
 import { Modules } from "../../server/load/module.ts";
+import { accept } from "../../server/plugin.ts";
 import { memoryStore } from "../../server/store.ts";
 import { FakeClock } from "../../server/testing/clock.ts";
 import { memoryLog } from "../../server/testing/log.ts";
@@ -42,6 +43,7 @@ export function fakeServices(state = "/nowhere") {
     dns: fakeDns(),
     state,
     submit: () => Promise.resolve({ id: "1" }),
+    verify: () => Promise.resolve(accept()),
     queue: { retry: () => Promise.resolve({ messages: 0 }) },
   } satisfies HostServices;
 }

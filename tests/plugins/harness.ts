@@ -200,6 +200,7 @@ export async function setUp<O extends z.ZodType>(
     },
     proxy: unused("proxies"),
     submit: unused("spool"),
+    verify: unused("next hop"),
     queue: { retry: unused("queue") },
     offers() {},
     notes: unused("notes"),
