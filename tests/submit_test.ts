@@ -87,3 +87,35 @@ Deno.test("submit: it is in the queue when that resolves, and goes where nobody 
   await server.clock.advance("1m");
   deepEqual(server.delivered.map(({ id: of, to }) => [of, to]), [[id, alice]]);
 });
+
+Deno.test("submit: whom nobody takes is told of, and the others have it", async () => {
+  let send: ((recipients: string[]) => Promise<unknown>) | undefined;
+  const told: string[] = [];
+  const sender = definePlugin({
+    name: "sender",
+    setup(_on, _options, host) {
+      send = (recipients) =>
+        host.submit({
+          sender: alice,
+          recipients,
+          content: "Subject: own\r\n\r\nx\r\n",
+          refused: (recipient, why) => told.push(`${recipient} ${why.verdict} ${why.status}`),
+        });
+    },
+  });
+  await using server = await serverOf(
+    sender,
+    on("resolve", ({ user }) => user === "moving" ? defer("4.2.1", "Moving") : undefined, "moving"),
+    mailboxes([alice]),
+  );
+  await send!(["moving@example.org", alice, "nobody@example.org", "u@elsewhere.example"]);
+  await server.clock.advance("1s");
+  deepEqual(told, ["moving@example.org defer 4.2.1", "nobody@example.org reject 5.1.1"]);
+  deepEqual(server.delivered.map(({ to }) => to), [alice]);
+  deepEqual(server.sent.map(({ to }) => to), [["u@elsewhere.example"]]);
+  await rejects(
+    send!(["moving@example.org", "nobody@example.org"]),
+    /nobody is left to send it to: nobody@.*5\.1\.1/,
+  );
+  equal(server.delivered.length, 1);
+});

@@ -21,6 +21,7 @@ const packages: Record<string, string> = {
   "/usr/sbin/postfix": "postfix",
   "/usr/lib/postfix/sbin/master": "postfix",
   "/usr/sbin/nsd": "nsd",
+  "/usr/sbin/slapadd": "slapd",
   "/usr/sbin/opendkim": "opendkim",
   "/usr/sbin/clamd": "clamav-daemon",
   "/usr/sbin/spamd": "spamd",
