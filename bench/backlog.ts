@@ -58,12 +58,20 @@ async function opened(folder: string): Promise<Peer & { readonly opening: number
   return { ...peer, opening: performance.now() - began };
 }
 
+/** `track` has read the queue's log, as it has of a queue that grew while the server ran. */
+async function follow(folder: string): Promise<void> {
+  const first = await opened(folder);
+  await new Promise((resolve) => setTimeout(resolve, 10_000));
+  await first.stop();
+}
+
 /** Beside a server with an empty queue, in the same seconds. */
 export async function backlog(folder: string, { quick }: Extent): Promise<Part[]> {
   const count = quick ? 20_000 : 100_000;
   const seconds = quick ? 5 : 15;
   const own = join(folder, "full");
   await fill(join(own, "state/spool"), count);
+  await follow(own);
   // One after the other: each has the machine to itself while it opens.
   return await withPeers(
     [opened(join(folder, "empty"))],

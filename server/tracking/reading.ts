@@ -2,10 +2,11 @@
 import type { Extent } from "../spool/follower.ts";
 import type { ReadPlace, TrackDatabase } from "./database.ts";
 import { type Digest, digest } from "./digest.ts";
-import { SegmentCursor } from "./segment_cursor.ts";
+import { SegmentCursor, step } from "./segment_cursor.ts";
 
-/** Of one transaction: records, and octets of the log. The more, the cheaper; a question waits that long. */
-const [mostRecords, mostOctets] = [2_000, 16 * 1024 * 1024];
+/** Of one transaction: records, and octets of the log. More would hardly be cheaper, and fill the memory. */
+const [mostRecords, mostOctets] = [400, 4 * 1024 * 1024];
+const buffer = new Uint8Array(step);
 
 /**
  * Reads on where it ended, in the order of the log: what was rewritten comes last, because it was told before.
@@ -53,7 +54,7 @@ function inOrder(extents: readonly Extent[]): Extent[] {
 /** `undefined`: it was deleted meanwhile, with all that was read of it. */
 function open(extent: Extent, from: number): SegmentCursor | undefined {
   try {
-    return new SegmentCursor(extent, from);
+    return new SegmentCursor(extent, from, buffer);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;

@@ -12,7 +12,8 @@ import {
 } from "../spool/record.ts";
 import type { RecordHead } from "./digest.ts";
 
-const step = 256 * 1024;
+/** Octets that are read at once. */
+export const step = 256 * 1024;
 
 /** A segment, read forwards. */
 export class SegmentCursor {
@@ -21,12 +22,17 @@ export class SegmentCursor {
   readonly #file: Deno.FsFile;
   readonly #key: Nonce;
   readonly #end: number;
-  #buffer = new Uint8Array(0);
-  #window = this.#buffer;
+  #buffer: Uint8Array<ArrayBuffer>;
+  #window = new Uint8Array(0);
   #start = 0;
 
-  /** @throws what the disk throws. */
-  constructor({ path, nonce, end }: Extent, from: number) {
+  /**
+   * @param buffer Memory to read into, {@linkcode step} octets: who reads often lends the same, since what is given up is gone only
+   *   when all memory is looked through.
+   * @throws what the disk throws.
+   */
+  constructor({ path, nonce, end }: Extent, from: number, buffer = new Uint8Array(step)) {
+    this.#buffer = buffer;
     this.#file = Deno.openSync(path);
     this.#key = new Nonce(nonce);
     this.#end = end;
@@ -84,7 +90,6 @@ export class SegmentCursor {
   #bytes(offset: number, octets: number): Uint8Array {
     if (offset < this.#start || offset + octets > this.#start + this.#window.length) {
       const wanted = Math.min(Math.max(octets, step), Math.max(this.#end - offset, 0));
-      // One buffer for all of the file: a new one each time would be gone only when memory is looked through.
       if (this.#buffer.length < wanted) this.#buffer = new Uint8Array(wanted);
       const window = this.#buffer.subarray(0, wanted);
       this.#file.seekSync(offset, Deno.SeekMode.Start);
