@@ -38,7 +38,7 @@ async function pages(folder = "docs"): Promise<string[]> {
   return found.sort();
 }
 
-const allPages = ["README.md", ...await pages()];
+const allPages = ["README.md", "SECURITY.md", ...await pages()];
 const texts = new Map(
   await Promise.all(allPages.map(async (page) => [page, await Deno.readTextFile(join(root, page))] as const)),
 );
@@ -223,3 +223,20 @@ function anchorsOf(markdown: string): string[] {
     heading!.toLowerCase().replaceAll(/[^\p{L}\p{N} _-]/gu, "").replaceAll(" ", "-")
   );
 }
+
+async function* filesOf(folder: string): AsyncGenerator<string> {
+  for await (const { name, isDirectory } of Deno.readDir(join(root, folder))) {
+    const path = `${folder}/${name}`;
+    if (isDirectory) yield* filesOf(path);
+    else if (name.endsWith(".ts")) yield path;
+  }
+}
+
+Deno.test("SECURITY.md: each promise's test is there", async () => {
+  const page = await Deno.readTextFile(join(root, "SECURITY.md"));
+  const [, promised] = page.split("## What is promised");
+  const named = [...promised!.matchAll(/"([^"]{12,})"/g)].map(([, name]) => name!);
+  ok(named.length > 20);
+  const tests = await Array.fromAsync(filesOf("tests"), (path) => Deno.readTextFile(join(root, path)));
+  deepEqual(named.filter((name) => !tests.some((text) => text.includes(name))), []);
+});
