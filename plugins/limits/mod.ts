@@ -49,7 +49,9 @@ export default definePlugin({
   }),
   setup(on, { connections, messages, recipients, logins, exempt }, host) {
     const buckets = new Buckets(host);
-    const spfOf = host.needs(spf, { optional: true });
+    // Needed only then: without it, above `auth` and all that finds something out is the place for limits.
+    const countsDomains = messages.senderDomain !== undefined || recipients.senderDomain !== undefined;
+    const spfOf = countsDomains ? host.needs(spf, { optional: true }) : () => undefined;
     const isCounted = ({ trusted, protocol, remote }: Session) =>
       !trusted && protocol !== "internal" && !exempt.some((network) => network.has(remote.address));
 

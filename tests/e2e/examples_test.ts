@@ -3,8 +3,10 @@ import { match, ok, strictEqual as equal } from "node:assert/strict";
 import { RawClient } from "./client.ts";
 import { type Folder, makeFolder } from "./folder.ts";
 import { onlyMessage } from "./mailbox.ts";
+import { startDovecot } from "./dovecot.ts";
+import { startNsd } from "./nsd.ts";
 import { run } from "./programs.ts";
-import { root, ServerProcess } from "./server.ts";
+import { postrider, root, ServerProcess } from "./server.ts";
 import { startSink } from "./sink.ts";
 
 /** The ports of servers that an example sends to, by those it names. */
@@ -21,6 +23,13 @@ async function copyExample(folder: Folder, name: string, peers: Peers = {}): Pro
     .replace(/port: (252[67])\b/g, (_, port) => `port: ${peers[port]}`);
   ok(changed !== text);
   return await folder.write(`${name}/postrider.yaml`, `${changed}\nlog: { format: json }\n`);
+}
+
+/** Changes one place of a configuration, and says more at its end. */
+async function change(config: string, from: string, to: string, more = ""): Promise<void> {
+  const text = await Deno.readTextFile(config);
+  equal(text.split(from).length, 2, from);
+  await Deno.writeTextFile(config, text.replace(from, () => to) + more);
 }
 
 /** Mail of a user who logged in. */
@@ -87,6 +96,101 @@ Deno.test("examples/relay: our own domain goes to the company's server, everythi
     match(taken!, /^Received: from printer\.test [^]*^Subject: Scan\n\nPage 1\.\n/m);
   }
   equal(await server.stop(), 0);
+});
+
+/** DNS as examples/mx meets it: a listed client, a domain whose mail is forged, one whose isn't. */
+const zones = {
+  "spamhaus.org": '2.0.0.127.zen A 127.0.0.2\n2.0.0.127.zen TXT "listed for a test"\n',
+  "dnswl.org": "",
+  "forged.test": '@ TXT "v=spf1 -all"\n_dmarc TXT "v=DMARC1; p=reject"\n',
+  "honest.test": '@ TXT "v=spf1 ip4:127.0.0.0/8 -all"\n_dmarc TXT "v=DMARC1; p=reject"\n',
+};
+
+Deno.test("examples/mx: the listed and the forged are refused, a stranger waits once, and Dovecot has the rest", async () => {
+  await using folder = await makeFolder();
+  await Deno.chmod(folder.path, 0o755); // Dovecot runs as another than root
+  await using nsd = await startNsd(folder, zones);
+  await using dovecot = await startDovecot(folder.at("dovecot"));
+  const config = await copyExample(folder, "mx");
+  await change(config, "/run/dovecot/lmtp", dovecot.lmtp.path, `dns: { servers: ["${nsd.address}"] }\n`);
+  await change(config, "wait: 5m", "wait: 1s");
+  await using server = await ServerProcess.start(config, { listeners: 2 });
+  /** The last thing swaks hears. */
+  const send = async (from: string, address: string) => {
+    const { stdout } = await run("swaks", [
+      ...[
+        "--server",
+        `127.0.0.1:${server.port()}`,
+        "--local-interface",
+        address,
+        "--helo",
+        "mail.honest.test",
+      ],
+      ...["--from", from, "--to", "sales@example.test", "--header", `From: <${from}>`],
+    ]);
+    return [...stdout.matchAll(/^<[~*-]+\s+([0-9]{3} .*)$/gm)].map(([, reply]) => reply!).at(-2)!;
+  };
+  match(await send("bob@honest.test", "127.0.0.2"), /^5[0-9]{2} 5\.7\.1 .*zen\.spamhaus\.org/);
+  let reply = await send("bob@honest.test", "127.0.0.1");
+  match(reply, /^451 4\.7\.1 /);
+  while (reply.startsWith("451")) reply = await send("bob@honest.test", "127.0.0.1");
+  match(reply, /^250 .*Queued as/);
+  do reply = await send("boss@forged.test", "127.0.0.1"); while (reply.startsWith("451"));
+  match(reply, /^550 5\.7\.26 DMARC: forged\.test/);
+  await submit(server.port(1), "alice@example.test", "to myself");
+  for (const from of ["bob@honest.test", "alice@example.test"]) {
+    await server.logged("delivered", (line) => line["from"] === from);
+  }
+  const mail = (await dovecot.fetchAll(["alice@example.test"])).get("alice@example.test")!.map(String);
+  equal(mail.length, 2);
+  match(mail[0]!, /^Authentication-Results: mx\.example\.test;[^]*spf=pass[^]*dmarc=pass/m);
+  match(mail[1]!, /^Subject: to myself\r$/m);
+});
+
+Deno.test("examples/proxy: the server behind answers, an impostor never gets there, and nobody home is 451", async () => {
+  await using folder = await makeFolder();
+  const behind = await startSink(folder.at("behind"));
+  await using _behind = behind;
+  const config = await copyExample(folder, "proxy", { 2526: behind.port });
+  await using server = await ServerProcess.start(config);
+  const say = async (from: string, code: number) => {
+    using client = await RawClient.connect(server.port());
+    await client.say("EHLO client.test");
+    await client.envelope("boss@elsewhere.test", "alice@example.test");
+    return (await client.say(`From: ${from}\r\nSubject: Hello\r\n\r\nHello.\r\n.`, code)).lines[0]!;
+  };
+  match(await say('"alice ANDERS" <boss@elsewhere.test>', 550), /^5\.7\.1 This is somebody else's name here/);
+  match(await say("Bob <boss@elsewhere.test>", 250), /^2\.0\.0 Ok/);
+  const [taken, ...others] = await behind.taken();
+  match(taken!, /^From: Bob <boss@elsewhere\.test>$/m);
+  equal(others.length, 0);
+  await behind[Symbol.asyncDispose]();
+  using client = await RawClient.connect(server.port());
+  await client.say("EHLO client.test");
+  await client.say("MAIL FROM:<boss@elsewhere.test>");
+  await client.say("RCPT TO:<alice@example.test>", 451);
+});
+
+Deno.test("examples/submission: the key is made, mail leaves signed, and nobody writes as another", async () => {
+  await using folder = await makeFolder();
+  await using provider = await startSink(folder.at("provider"));
+  const config = await copyExample(folder, "submission", { 2526: provider.port });
+  const made = await postrider(["dkim", "keygen", "--config", config]);
+  equal(made.code, 0, made.stderr);
+  match(made.stdout, /app\._domainkey\.example\.test\. IN TXT/);
+  await using server = await ServerProcess.start(config);
+  await submit(server.port(), "customer@elsewhere.test", "Your receipt");
+  await server.logged("delivered", (line) => line["to"] === "customer@elsewhere.test");
+  match(
+    (await provider.taken())[0]!,
+    /^DKIM-Signature: [^]*d=example\.test;[^]*s=app;[^]*^Subject: Your receipt$/m,
+  );
+  using client = await RawClient.connect(server.port());
+  await client.say("EHLO client.test");
+  await client.say(`AUTH PLAIN ${btoa("\0alice@example.test\0postrider")}`, 235);
+  await client.say("MAIL FROM:<bob@example.test>", 553);
+  const tracked = await postrider(["track", "--config", config, "customer@elsewhere.test"]);
+  match(tracked.stdout, / {2}delivered$/m);
 });
 
 Deno.test("`deno task start` runs the quick start", async () => {

@@ -49,6 +49,15 @@ Deno.test("limits: twenty connections at the same moment get no more than there 
   equal(codes.filter((code) => code === 220).length, 5);
 });
 
+Deno.test("limits: it stands above all others; below spf only where domains are counted, which that proves", async () => {
+  {
+    await using receiving = await server([["limits", {}], logins(), "spf"]);
+    equal((await receiving.send(mail)).outcome, "accepted");
+  }
+  const byDomain = ["limits", { messages: { senderDomain: "2/1h" } }] as const;
+  await rejects(server([byDomain, "spf"]), /limits needs the fact "spf" from spf/);
+});
+
 Deno.test("limits: messages and recipients of strangers by address, of users by account", async () => {
   const limits = { ...off, messages: { address: "2/1h", account: "3/1h" }, recipients: { account: "5/1h" } };
   await using receiving = await server([["limits", limits], logins()]);
