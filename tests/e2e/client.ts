@@ -17,15 +17,25 @@ export class RawClient implements Disposable {
     this.#conn = conn;
   }
 
-  /** Connects and takes the greeting. */
-  static async connect(to: number | string): Promise<RawClient> {
+  /**
+   * Connects and takes the greeting.
+   *
+   * @param first What is sent before it: a proxy's header, or what an impatient client says.
+   */
+  static async connect(to: number | string, first = ""): Promise<RawClient> {
     const conn = typeof to === "number"
       ? await Deno.connect({ hostname: "127.0.0.1", port: to })
       : await Deno.connect({ transport: "unix", path: to });
     if ("setNoDelay" in conn) conn.setNoDelay(true); // else a second write waits 40 ms for an acknowledgement
     const client = new RawClient(conn);
-    await client.expect(220);
-    return client;
+    try {
+      await client.send(first);
+      await client.expect(220);
+      return client;
+    } catch (error) {
+      client[Symbol.dispose]();
+      throw error;
+    }
   }
 
   /** The next reply. @throws {Error} when the server closes instead. */
