@@ -53,7 +53,7 @@ const rules: readonly { readonly room: string; readonly to: RegExp; readonly bec
   },
   {
     room: "server/tracking/",
-    to: /^server\/(tracking|spool)\/|^server\/clock\.ts$/,
+    to: /^server\/(tracking|spool)\/|^server\/(clock|descriptors)\.ts$/,
     because: "it reads the queue's log, and nobody waits for it",
   },
   {

@@ -70,8 +70,9 @@ class Argon2Worker {
     const { m, t, p, salt, hash: { length } } = like;
     const question: Question = { id, password: octets(password), salt, m, t, p, length };
     return new Promise((resolve, reject) => {
+      const worker = this.#running();
       this.#asked.set(id, { resolve, reject });
-      this.#running().postMessage(question);
+      worker.postMessage(question);
     });
   }
 
@@ -84,6 +85,7 @@ class Argon2Worker {
 
   #running(): Worker {
     if (this.#worker) return this.#worker;
+    assertRoom();
     const worker = new Worker(new URL("./hash_worker.ts", import.meta.url), { type: "module" });
     worker.addEventListener("message", ({ data }: MessageEvent<Answer>) => {
       const asked = this.#asked.get(data.id);
@@ -97,6 +99,16 @@ class Argon2Worker {
     });
     return this.#worker = worker;
   }
+}
+
+/**
+ * Makes sure that a Worker can be started: where its event loop finds no descriptor, the runtime panics, and the process ends.
+ *
+ * @throws {Error} where there is none; the login is put off.
+ */
+function assertRoom(): void {
+  using room = new DisposableStack();
+  for (let i = 0; i < 16; i++) room.use(Deno.openSync("/dev/null"));
 }
 
 /** The real hashing, and what ends its Worker. */

@@ -3,6 +3,7 @@
  * on. Mail never waits for it: whatever is wrong with the database is a line in the log, and tried again.
  */
 import type { Clock } from "../clock.ts";
+import { assertRoomForWorker } from "../descriptors.ts";
 import type { Log } from "../log.ts";
 import type { Extent, Follower } from "../spool/follower.ts";
 import type { FromTracker, ToTracker } from "./request.ts";
@@ -224,6 +225,7 @@ class Conversation {
   #broken: Error | undefined;
 
   constructor() {
+    assertRoomForWorker();
     // This literal is what `deno compile` and bundlers look for: keep it whole, and the only one.
     this.#worker = new Worker(new URL("./tracking_worker.ts", import.meta.url), { type: "module" });
     this.#worker.onmessage = ({ data }: MessageEvent<FromTracker>) => {
