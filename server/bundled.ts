@@ -21,6 +21,7 @@ export const bundled: Readonly<Record<string, () => Promise<{ readonly default: 
   forward: () => import("../plugins/forward/mod.ts"),
   lmtp: () => import("../plugins/lmtp.ts"),
   maildir: () => import("../plugins/maildir/mod.ts"),
+  milter: () => import("../plugins/milter/mod.ts"),
   proxy: () => import("../plugins/proxy.ts"),
   pipe: () => import("../plugins/pipe/mod.ts"),
   recipients: () => import("../plugins/recipients/mod.ts"),

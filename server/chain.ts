@@ -5,7 +5,7 @@
 import type { Clock } from "./clock.ts";
 import type { Generation, Instance } from "./generation.ts";
 import type { Log } from "./log.ts";
-import type { Accept, Call, Editable, Hooks, Objection, Session, Verdict } from "./plugin.ts";
+import type { Accept, DataCall, Editable, Hooks, Objection, Session, Verdict } from "./plugin.ts";
 import { MalformedVerdict, readVerdict } from "./ruling.ts";
 
 /** Hooks that are asked, and whose answer counts. */
@@ -75,6 +75,9 @@ export interface Turn {
   close(): void;
 }
 
+/** So many times its time-out a plugin may take that says it is at work. */
+const mostProgress = 10;
+
 const noTurn: Turn = { close() {} };
 
 /** A turn that has begun, and when: monotonic milliseconds, where somebody wants to know. */
@@ -83,17 +86,19 @@ interface Turned {
   readonly began: number;
 }
 
-type Handler = (call: Call, turn: Turn) => unknown;
-type CallHandler<K extends AskedHook> = (handler: Hooks[K], call: Call, turn: Turn) => unknown;
+type Handler = (call: DataCall, turn: Turn) => unknown;
+type CallHandler<K extends AskedHook> = (handler: Hooks[K], call: DataCall, turn: Turn) => unknown;
 type Answered = Ruling | undefined;
 
 const silence: Ruling = { kind: "silence", unsure: false };
 const unsure: Ruling = { kind: "silence", unsure: true };
 
 /** Made when a handler first looks at it: most never do, and a controller costs more than the rest of the call. */
-class LazyCall implements Call {
+class LazyCall implements DataCall {
   #controller: AbortController | undefined;
   #reason: unknown;
+  /** Begins the plugin's time anew, once it runs. */
+  onProgress: (() => void) | undefined;
 
   constructor(readonly dryRun: boolean, readonly gone: AbortSignal | undefined) {}
 
@@ -103,6 +108,10 @@ class LazyCall implements Call {
       if (this.#reason !== undefined) this.#controller.abort(this.#reason);
     }
     return this.gone ? AbortSignal.any([this.gone, this.#controller.signal]) : this.#controller.signal;
+  }
+
+  progress(): void {
+    this.onProgress?.();
   }
 
   abort(reason: Error): void {
@@ -280,7 +289,11 @@ export class Chain {
         reject(error);
       };
       const left = () => stop(new Error("the client has gone"));
-      const late = () => stop(new Error(`no answer within ${instance.timeout} ms`));
+      const begun = this.clock.monotonic();
+      const late = () => {
+        const waited = Math.round(this.clock.monotonic() - begun);
+        stop(new Error(`no answer within ${Math.max(waited, instance.timeout)} ms`));
+      };
       let settled = false;
       let cancel = () => {};
       const end = () => {
@@ -294,6 +307,12 @@ export class Chain {
         if (settled) return;
         if (gone?.aborted) return left();
         cancel = this.clock.after(instance.timeout, late);
+        call.onProgress = () => {
+          if (settled) return;
+          cancel();
+          const left = begun + mostProgress * instance.timeout - this.clock.monotonic();
+          cancel = this.clock.after(Math.max(0, Math.min(instance.timeout, left)), late);
+        };
         gone?.addEventListener("abort", left, { once: true });
       });
     });

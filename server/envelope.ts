@@ -127,6 +127,8 @@ export class Envelope implements OpenTransaction {
   readonly smtputf8: boolean;
   /** Octets of the message as the client estimated them at MAIL. */
   readonly announced: number | undefined;
+  /** Why it is to be held, and by whom: put into the queue, and not tried. */
+  held: string | undefined;
   /** Once some recipient was to go by a proxy. */
   binding: Binding | undefined;
   /** What MAIL said of reports (RFC 3461 §4.3, §4.4). */
@@ -192,6 +194,14 @@ export class Envelope implements OpenTransaction {
     this.gate.edit("addRecipient", (by) => { // asked only now: the hook may have timed out meanwhile
       this.#added.push(recipient);
       this.said.push(`data ${by} addRecipient`);
+    });
+  }
+
+  hold(reason: string): void {
+    if (typeof reason !== "string") throw new TypeError("hold: the reason is not a text");
+    this.gate.edit("hold", (by) => {
+      this.held ??= `${by}: ${reason.replaceAll(/[^\x20-\x7e]/g, "?").slice(0, 200)}`;
+      this.said.push(`data ${by} hold`);
     });
   }
 

@@ -108,14 +108,21 @@ export class Registered {
  *
  * @param registered Where it notes what the plugin registers; its instance's name is the host's.
  * @param facts Those of the generation.
+ * @param hostname The server's.
  */
-export function makeHost(registered: Registered, services: HostServices, facts: Facts): Host {
+export function makeHost(
+  registered: Registered,
+  services: HostServices,
+  facts: Facts,
+  hostname: string,
+): Host {
   const { name, observe } = registered.instance;
   const { clock } = services;
   // Each is made when it is first asked for: most plugins want none of them.
   let store: Store | undefined, cache: Store | undefined, state: string | undefined;
   return {
     name,
+    hostname,
     observed: observe,
     clock: { now: () => clock.now(), sleep: (ms, signal) => clock.sleep(ms, signal) },
     log: makeLog(registered, services.log.with({ plugin: name })),

@@ -58,6 +58,11 @@ export class Keeping {
       for (const recipient of [...open, ...later]) told.set(recipient, pretended);
       return;
     }
+    if (arriving.envelope.held !== undefined) {
+      const kept = await this.#spool(arriving, keepable);
+      for (const recipient of [...open, ...later]) told.set(recipient, kept);
+      return;
+    }
     const queued = await this.#askQueue(arriving, keepable, message.sealed([received]), told);
     const { binding } = arriving.envelope;
     if (!queued && binding?.isBound) return await this.#passOn(arriving, keepable, binding, told);
@@ -177,7 +182,7 @@ export class Keeping {
   /** A dry run's: who takes a message whole isn't asked, for it would. @returns What a real session would be told. */
   async #pretend(arriving: Arriving, keepable: Keepable): Promise<Told> {
     const told = await this.#spool(arriving, keepable);
-    const inline = inlineWay(arriving, keepable);
+    const inline = arriving.envelope.held === undefined ? inlineWay(arriving, keepable) : undefined;
     return inline ? { reply: replies.deliveredNow(arriving.envelope.id), by: inline.target.by } : told;
   }
 
@@ -288,6 +293,7 @@ export class Keeping {
       },
       message.content,
       times,
+      envelope.held,
     );
     const by = [...new Set(open.flatMap(({ finals }) => finals.map((one) => one.by)))];
     return { reply: replies.accepted(envelope.id), by: by.join(" ") || "core" };

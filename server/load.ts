@@ -22,6 +22,8 @@ export interface LoadRequest {
   readonly entries: readonly PluginEntry[];
   /** `timeouts.plugin`, in milliseconds: for entries that say nothing else. */
   readonly timeout: number;
+  /** What the server is called. */
+  readonly hostname: string;
   /** 1 for the first. */
   readonly number: number;
   readonly services: HostServices;
@@ -162,7 +164,7 @@ class Loader {
 
   async #setUp(candidate: Candidate, options: unknown): Promise<Registered | undefined> {
     const { plugin, entry, name } = candidate;
-    const { services, timeout } = this.#request;
+    const { services, timeout, hostname } = this.#request;
     const handlers: { [K in keyof Hooks]?: Hooks[K] } = {};
     const instance: Instance = {
       name,
@@ -174,7 +176,7 @@ class Loader {
       observe: entry.observe,
     };
     const registered = new Registered(instance, entry.as);
-    const host = makeHost(registered, services, this.#facts);
+    const host = makeHost(registered, services, this.#facts, hostname);
     const settingUp =
       (async () => await plugin.setup(this.#on(candidate, registered, handlers), options, host))();
     try {

@@ -57,7 +57,7 @@ export interface Hooks {
   /** Where does this address go? No session: also asked for targets of an expansion, `submit`, bounces, VRFY. */
   resolve(recipient: Address, call: Call): Says<Reject | Defer | Accept<ResolveClaim>>;
   /** The message has arrived whole. What is edited here is seen by later plugins and by all recipients. */
-  data(session: Session, message: Editable, transaction: OpenTransaction, call: Call): Gate;
+  data(session: Session, message: Editable, transaction: OpenTransaction, call: DataCall): Gate;
   /** After `data`, once for each recipient; LMTP says the verdict to each, SMTP where they agree. */
   dataFor(
     session: Session,
@@ -110,6 +110,15 @@ export interface ConnectCall extends Call {
   listen(ms: number): Promise<"spoke" | "silent">;
 }
 
+/** What `data` is given: whoever has others look through a message may need longer than was thought. */
+export interface DataCall extends Call {
+  /**
+   * Work goes on: the plugin's time-out begins anew. It is for who knows so, such as of a filter that says it; after ten times the
+   * time-out the plugin is late all the same, since the client waits for its reply.
+   */
+  progress(): void;
+}
+
 /** A client's connection. */
 export interface Session {
   /** Stands on every log line of this connection. */
@@ -150,6 +159,13 @@ export interface OpenTransaction extends Transaction {
   addRecipient(address: string): Promise<void>;
   /** Removes the recipient with this `id`; what it had been told (250) stands. */
   removeRecipient(id: string): void;
+  /**
+   * Keeps the message back: it is taken, and waits in the queue, held, until an operator releases or deletes it. No `queue` handler, no
+   * proxy's next hop and no transport gets it before.
+   *
+   * @param reason For `queue list` and `track`: one line.
+   */
+  hold(reason: string): void;
 }
 
 /** One recipient of a transaction: the address as given. */
@@ -192,7 +208,11 @@ export interface Headers {
 
 /** A message that has arrived and is not kept yet: its header may be changed. */
 export interface Incoming extends Message {
-  /** Puts a field on top. @throws {TypeError} on CR, LF, NUL or a bad name. */
+  /**
+   * Puts a field on top. A value is one line of text, folded as it needs; one that is folded already stays as it is, for a signature.
+   *
+   * @throws {TypeError} on another CR or LF, on NUL, or a bad name.
+   */
   prependHeader(name: string, value: string): void;
   /**
    * Removes every field of this name; with `which` only the one with this index among them, 0 on top. @throws {TypeError} when
@@ -384,6 +404,8 @@ export interface Dns {
 export interface Host {
   /** The instance's name: `as:` of the configuration, else the plugin's. */
   readonly name: string;
+  /** What the server is called (`hostname` of the configuration): in its banner, its `Received`, its `Authentication-Results`. */
+  readonly hostname: string;
   /** `observe: true` stands beside it: what it says counts for nothing, so it should leave out what else it does, such as waiting. */
   readonly observed: boolean;
   /** Recipients in these domains are this plugin's to know: claimed by nobody's `resolve` → 550 5.1.1. */

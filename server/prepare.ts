@@ -46,7 +46,8 @@ export async function prepare(
   services: HostServices,
 ): Promise<Prepared> {
   const entries = config.plugins;
-  const loaded = await loadGeneration({ source, entries, timeout: config.timeouts.plugin, number, services });
+  const { hostname, timeouts: { plugin: timeout } } = config;
+  const loaded = await loadGeneration({ source, entries, timeout, hostname, number, services });
   if ("problems" in loaded) return { kind: "refused", problems: loaded.problems };
   const { generation, warnings } = loaded;
   const wrong = whyNobodyIsAccepted(generation) ??
@@ -74,7 +75,8 @@ export async function problemsOfPlugins(
   const { value: entries } = readValue(config.shape.plugins, source, ["plugins"]);
   if (!entries) return [];
   const timeout = defaultTimeout;
-  const loaded = await loadGeneration({ source, entries, timeout, number: 1, services });
+  const hostname = "localhost"; // the setups are tried, and nothing more
+  const loaded = await loadGeneration({ source, entries, timeout, hostname, number: 1, services });
   if ("problems" in loaded) return loaded.problems;
   await loaded.generation.dispose();
   return loaded.warnings;

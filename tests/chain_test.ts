@@ -2,7 +2,7 @@ import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:ass
 import { type AskedHook, Chain, type Matter, type Ruling } from "../server/chain.ts";
 import { ClientSession } from "../server/envelope.ts";
 import type { Instance } from "../server/generation.ts";
-import type { Hooks } from "../server/plugin.ts";
+import type { DataCall, Hooks } from "../server/plugin.ts";
 import { accept, defer, disconnect, reject } from "../server/verdict.ts";
 import { FakeClock } from "../server/testing/clock.ts";
 import { memoryLog } from "../server/testing/log.ts";
@@ -403,4 +403,25 @@ Deno.test("chain: disconnect says it and closes, at every gate", async () => {
       equal(server.delivered.length, 0);
     }
   }
+});
+
+Deno.test("chain: a plugin that says it is at work has its time anew, ten times in all", async () => {
+  let progress = () => {};
+  const says = (...all: never[]) => {
+    progress = () => (all.at(-1)! as DataCall).progress();
+    return new Promise<never>(() => {});
+  };
+  const { ask, clock } = rig("data", { says, timeout: 1000 });
+  let over = false;
+  const asked = Promise.resolve(ask()).finally(() => over = true);
+  await clock.advance(0);
+  for (let i = 0; i < 11; i++) {
+    progress();
+    await clock.advance(900);
+    equal(over, false, `after ${i}`);
+  }
+  progress();
+  await clock.advance(900);
+  ok(over);
+  equal(told(await asked), "p1 failed");
 });

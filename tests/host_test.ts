@@ -24,7 +24,7 @@ function host(
   } = {},
 ) {
   const registered = new Registered(instance(as ?? name, observe), as);
-  return { ...{ registered, facts }, host: makeHost(registered, services, facts) };
+  return { ...{ registered, facts }, host: makeHost(registered, services, facts, "mx.example.org") };
 }
 
 // Whoever reads or writes about a session looks at nothing of it but which one it is.

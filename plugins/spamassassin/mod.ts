@@ -1,5 +1,4 @@
 /** Asks SpamAssassin (spamd) how much a message looks like spam: marks it, and refuses it from a score on. */
-import { hostname } from "node:os";
 import {
   because,
   defer,
@@ -46,7 +45,7 @@ export default definePlugin({
   options,
   setup(on, { address, reject: rejectFrom, defer: deferFrom, user, perUser, max }, host) {
     const tell = host.provides(spam);
-    const by = hostname();
+    const by = host.hostname;
 
     const userOf = ({ recipients }: Transaction) => {
       const [only, other] = recipients;

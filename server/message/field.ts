@@ -13,8 +13,9 @@ const fieldName = /^[!-9;-~]{1,255}$/;
  * again it is the same value. A word without white space is never cut, however long it is.
  *
  * @param name Printable ASCII without a colon.
- * @param value One line of text; white space around it is dropped.
- * @throws {TypeError} when the name is none, or the value has CR, LF or NUL: such a value could begin a field of its own.
+ * @param value One line of text, or one that is folded already (CRLF, white space, text), which stays as it is: a signature may
+ * depend on it. White space around it is dropped.
+ * @throws {TypeError} when the name is none, or the value has another CR or LF, or NUL: such a value could begin a field of its own.
  *
  * @example
  * ```ts
@@ -29,18 +30,24 @@ export function makeField(name: string, value: string): string {
   if (typeof value !== "string") {
     throw new TypeError(`The value of the header field ${name} is of type ${typeof value}. Give a string.`);
   }
+  const folded = trimmed(value);
+  const isFolded = foldedLines.test(folded);
   for (const [octet, title] of forbidden) {
-    if (!value.includes(octet)) continue;
+    if (!value.includes(octet) || (isFolded && title !== "NUL")) continue;
     throw new TypeError(
       `The value of the header field ${name} has a ${title} at character ${value.indexOf(octet)}. ` +
         "Give one line of text: it is folded as it needs.",
     );
   }
+  if (isFolded) return `${name}: ${folded.toWellFormed()}\r\n`;
   const text = cleanValue(value);
   if (text === "") return `${name}:\r\n`;
   const line = `${name}: ${text}`;
   return Buffer.byteLength(line) <= goodLine ? `${line}\r\n` : fold(line, name.length + 2);
 }
+
+/** Two lines or more, each of which holds text, so that none of them ends the header or begins a field (RFC 5322 §2.2.3). */
+const foldedLines = /^[^\r\n]+(?:\r\n[ \t]+[^ \t\r\n][^\r\n]*)+$/;
 
 const forbidden = [["\r", "CR"], ["\n", "LF"], ["\0", "NUL"]] as const;
 
@@ -84,13 +91,17 @@ function endOfRun(text: string, from: number, blank: boolean): number {
   return at;
 }
 
-/** A value as it is read back from the field that `makeField` makes of it: trimmed, and well-formed Unicode. */
+/** A value as it is read back from the field that `makeField` makes of it: unfolded, trimmed, and well-formed Unicode. */
 export function cleanValue(value: string): string {
+  return trimmed(value).replaceAll("\r\n", "").toWellFormed();
+}
+
+function trimmed(value: string): string {
   // Not `trim()`: a no-break space and its kind are part of a value.
   let [from, to] = [0, value.length];
   while (from < to && isBlank(value.charCodeAt(from))) from++;
   while (from < to && isBlank(value.charCodeAt(to - 1))) to--;
-  return value.slice(from, to).toWellFormed();
+  return value.slice(from, to);
 }
 
 function isBlank(code: number): boolean {

@@ -60,6 +60,7 @@ export function newMessage(
   { id, received, recipients }: QueuedEnvelope,
   content: Content,
   due: readonly (number | undefined)[] | undefined,
+  held: string | undefined,
 ): MessageSummary {
   const isLater = due?.some((time) => time !== undefined) ?? false;
   const first = (i: number): Standing => ({ code: StateCode.due, attempts: 0, due: due?.[i] ?? received });
@@ -71,7 +72,7 @@ export function newMessage(
     destinations: destinationsOf(recipients),
     file: content instanceof FileContent ? content.id : undefined,
     size: content.size,
-    held: undefined,
+    held,
     standings: isLater ? recipients.map((_, i) => first(i)) : undefined,
   };
 }

@@ -59,6 +59,12 @@ export class SpoolLocked extends Error {
 /** Why a message is held of which nobody knows any more where an operator sent it. */
 const lostRedirect = "damaged: where it was redirected to can't be read, redirect it again";
 
+/** When a new message is due, and whether it is held. */
+interface HowKept {
+  readonly due: readonly (number | undefined)[] | undefined;
+  readonly held: string | undefined;
+}
+
 /** Messages that are read together for a list: one by one the disk would wait most of the time. */
 const listedAtOnce = 32;
 /** Notes that may wait for a disk that hangs: more are forgotten. */
@@ -224,7 +230,12 @@ export class LogSpool implements Spool {
 
   // ── Keeping ──────────────────────────────────────────────────────────────────────────────────────
 
-  keep(envelope: QueuedEnvelope, content: Content, due?: readonly (number | undefined)[]): Promise<void> {
+  keep(
+    envelope: QueuedEnvelope,
+    content: Content,
+    due?: readonly (number | undefined)[],
+    held?: string,
+  ): Promise<void> {
     const { id } = envelope;
     if (!idPattern.test(id)) {
       return Promise.reject(new TypeError(`${JSON.stringify(id)} can't be a queue id.`));
@@ -235,8 +246,8 @@ export class LogSpool implements Spool {
     const refusal = this.#refusal();
     if (refusal) return Promise.reject(refusal);
     this.#arriving.add(id);
-    if (content.memory && content.size <= this.#inLog) return this.#commit(envelope, content, due);
-    return this.#keepLarge(envelope, content, due).finally(() => this.#arriving.delete(id));
+    if (content.memory && content.size <= this.#inLog) return this.#commit(envelope, content, { due, held });
+    return this.#keepLarge(envelope, content, { due, held }).finally(() => this.#arriving.delete(id));
   }
 
   #refusal(): SpoolFailed | undefined {
@@ -247,10 +258,10 @@ export class LogSpool implements Spool {
   #commit(
     envelope: QueuedEnvelope,
     content: Content,
-    due: readonly (number | undefined)[] | undefined,
+    how: HowKept,
   ): Promise<void> {
     const { id } = envelope;
-    const summary = newMessage(envelope, content, due);
+    const summary = newMessage(envelope, content, how.due, how.held);
     const check = content instanceof FileContent ? content.crc : undefined;
     const detail = JSON.stringify({ envelope } satisfies MessageDetail);
     const parts = { detail, body: content.memory, check };
@@ -277,18 +288,18 @@ export class LogSpool implements Spool {
   async #keepLarge(
     envelope: QueuedEnvelope,
     content: Content,
-    due: readonly (number | undefined)[] | undefined,
+    how: HowKept,
   ): Promise<void> {
     if (content instanceof FileContent && content.isIn(this.bodies)) {
       await content.sync();
-      return await this.#commit(envelope, content, due);
+      return await this.#commit(envelope, content, how);
     }
     const body: StoredBody = this.bodies.create(envelope.id);
     try {
       for await (const piece of content.read()) await body.write(piece);
       const copy = await body.finish();
       if (copy instanceof FileContent) await copy.sync();
-      await this.#commit(envelope, copy, due);
+      await this.#commit(envelope, copy, how);
     } finally {
       await body.discard();
     }

@@ -43,6 +43,7 @@ export class MemorySpool implements Spool {
     envelope: QueuedEnvelope,
     content: Content,
     due?: readonly (number | undefined)[],
+    held?: string,
   ): Promise<void> {
     const { id, received, recipients } = envelope;
     // A content in a file goes with its session: what is kept is a copy.
@@ -51,7 +52,7 @@ export class MemorySpool implements Spool {
     const states = recipients.map((_, i) =>
       ({ state: "due", due: due?.[i] ?? received, attempts: 0, reply: "" }) as const
     );
-    const kept: Kept = { envelope, content: copy, states, held: undefined, at: Infinity };
+    const kept: Kept = { envelope, content: copy, states, held, at: Infinity };
     this.#messages.set(id, kept);
     this.#reschedule(kept);
   }

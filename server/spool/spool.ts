@@ -178,10 +178,16 @@ export interface Spool {
    * Keeps a message; its recipients are due when it was received, or at their time in `due`. Resolves only when it is durable.
    *
    * @param content Becomes the spool's: small ones are written with the record, a file is moved in and synced before.
+   * @param held Why it is held from the first moment on.
    * @throws {Error} when it could not be made durable: nothing is kept then, also after a crash. (Only a
    *   disk that fails at that, too, and a crash before it works again, can leave the message there: it is delivered, then.)
    */
-  keep(envelope: QueuedEnvelope, content: Content, due?: readonly (number | undefined)[]): Promise<void>;
+  keep(
+    envelope: QueuedEnvelope,
+    content: Content,
+    due?: readonly (number | undefined)[],
+    held?: string,
+  ): Promise<void>;
   /**
    * Records outcomes; resolves when they are durable, and that may take as long as the disk is full or failing. When none is left
    * `due` the message goes. Who is delivered or failed stays so, whatever is recorded later.

@@ -120,6 +120,7 @@ export async function loadTest(
     source,
     entries: value.plugins,
     timeout: value.timeouts.plugin,
+    hostname: value.hostname,
     number,
     services,
     modules: new Modules(source.folder, source.folder, table),

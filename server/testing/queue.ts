@@ -73,12 +73,13 @@ class FaultySpool extends MemorySpool {
     envelope: QueuedEnvelope,
     content: Content,
     due?: readonly (number | undefined)[],
+    held?: string,
   ): Promise<void> {
     while (this.#disk === "hangs") await new Promise<void>((resolve) => this.#waiting.push(resolve));
     if (this.#disk === "fails") throw new Error("Input/output error (os error 5)");
     const fault = this.fault();
     if (fault) throw fault;
-    await super.keep(envelope, content, due);
+    await super.keep(envelope, content, due, held);
   }
 }
 

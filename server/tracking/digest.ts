@@ -57,10 +57,13 @@ export function digest({ type, summary, detail }: RecordHead): readonly Digest[]
 }
 
 function ofMessage(summary: Uint8Array, { envelope, states }: MessageDetail): Digest[] {
-  const { size, generation } = decodeMessage(summary);
+  const { size, generation, held } = decodeMessage(summary);
   const kind = generation === 0 ? "news" : "repeat";
+  const holding: Step[] = kind === "news" && held !== undefined
+    ? [{ step: "held", at: envelope.received, reason: held }]
+    : [];
   const attempts = (states ?? []).flatMap((state, to) => hasHappened(state) ? [ofState(state, to)] : []);
-  return withReport(received(envelope, size, kind, {}, attempts), envelope);
+  return withReport(received(envelope, size, kind, {}, [...holding, ...attempts]), envelope);
 }
 
 const hasHappened = (state: RecipientState): boolean => state.state !== "due" || state.reply !== "";

@@ -59,6 +59,14 @@ export function spoolContract(
       await body(spool, clock);
     });
 
+  test("a message that is held when it is kept is never due before it is released", async (spool) => {
+    await spool.keep(envelopeOf("Q1"), contentOf("1"), undefined, "milter: looks odd");
+    equal((await spool.get("Q1"))?.held, "milter: looks odd");
+    deepEqual([dueIds(spool, 1e15), spool.census(0).held], [[], 1]);
+    await spool.release("Q1");
+    deepEqual(dueIds(spool, 1e15), ["Q1"]);
+  });
+
   test("what is kept is got, listed, and due at once", async (spool, clock) => {
     equal(spool.size, 0);
     equal(spool.nextDue, Infinity);

@@ -58,6 +58,7 @@ export async function loadFrom(folder: Folder, how: Partial<LoadRequest> = {}) {
     source,
     entries,
     timeout: 30_000,
+    hostname: "mx.example.org",
     number: 1,
     services: fakeServices(folder.path),
     ...how,

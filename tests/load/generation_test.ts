@@ -158,6 +158,7 @@ Deno.test("load: a setup that doesn't end is a problem, and what it opens later 
   const { promise, resolve } = Promise.withResolvers<() => void>();
   const source = new Source("postrider.yaml", "plugins: [slow]\n");
   const loading = loadGeneration({
+    hostname: "mx.example.org",
     source,
     entries: [{ use: "slow", onError: "defer", observe: false }],
     timeout: 1,

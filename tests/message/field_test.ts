@@ -42,6 +42,7 @@ const rows: readonly (readonly [it: string, name: string, value: string, raw: st
     `A: ${"x".repeat(73)} y\r\n`.replace("x y", "x y"),
   ],
   ["counts octets, not characters", "A", "\u00e9".repeat(36) + " yy", `A: ${"\u00e9".repeat(36)} yy\r\n`],
+  ["that is folded stays as it is", "A", " v=1;\r\n\tb=x ", "A: v=1;\r\n\tb=x\r\n"],
   ["counts octets when it folds", "A", "\u00e9".repeat(37) + " yy", `A: ${"\u00e9".repeat(37)}\r\n yy\r\n`],
 ];
 
@@ -62,6 +63,12 @@ for (const [value, title] of [["a\rb", "CR"], ["a\nb", "LF"], ["a\0b", "NUL"]] a
       message: `The value of the header field X has a ${title} at character 1. ` +
         "Give one line of text: it is folded as it needs.",
     });
+  });
+}
+
+for (const value of ["a\r\nb", "a\r\n \r\n b", "a\r\n b\r\nBcc: c", "\r\n b", "a\n b", "a\r\n \r\n"]) {
+  Deno.test(`field: ${JSON.stringify(value)} is no folded value`, () => {
+    throws(() => makeField("X", value), TypeError);
   });
 }
 

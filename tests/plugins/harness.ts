@@ -3,7 +3,7 @@ import { systemClock } from "../../server/clock.ts";
 import { parsingIn } from "../../server/options.ts";
 import type {
   Address,
-  Call,
+  DataCall,
   Deliver,
   Dispose,
   Hooks,
@@ -72,8 +72,8 @@ export const transaction: Transaction = {
 /** What a handler is told about its own call. */
 export function call(
   signal: AbortSignal = new AbortController().signal,
-): Call & { readonly attempt: number } {
-  return { signal, dryRun: false, attempt: 1 };
+): DataCall & { readonly attempt: number } {
+  return { signal, dryRun: false, attempt: 1, progress() {} };
 }
 
 /** A message of these bytes (text: latin-1), streamed in pieces of `piece` octets. */
@@ -174,6 +174,7 @@ export async function setUp<O extends z.ZodType>(
   const rig = { handlers, owned, transports, relays, log, rules, time: 1_700_000_000_000 };
   const host: Host = {
     name: plugin.name,
+    hostname: "mx.example.org",
     observed: false,
     owns: (domains) => void owned.push(...domains),
     clock: { now: () => rig.time, sleep: (ms, signal) => systemClock.sleep(ms, signal) },
