@@ -1,46 +1,14 @@
 /** Malware, as Debian's clamd finds it: a signature of the test's own stands for the real ones. */
 import { match, ok, strictEqual as equal } from "node:assert/strict";
 import { mailboxes, testServer } from "../../server/testing/mod.ts";
+import { malware, startClamd, streamMax } from "./clamd.ts";
 import { RawClient } from "./client.ts";
-import { type Folder, makeFolder } from "./folder.ts";
+import { makeFolder } from "./folder.ts";
 import { onlyMessage } from "./mailbox.ts";
-import { end, freePort, untilListening } from "./ports.ts";
-import { spawn } from "./programs.ts";
 import { ServerProcess } from "./server.ts";
 import { deliver, mailboxOf, maildir, writeSettings } from "./small_server.ts";
 
-const malware = "POSTRIDER-TEST-MALWARE-4711";
-const streamMax = 1024 * 1024;
 const to = "alice@example.org";
-
-interface Clamd extends AsyncDisposable {
-  /** The same daemon, by TCP and by its Unix socket. */
-  readonly addresses: readonly string[];
-}
-
-async function startClamd(folder: Folder): Promise<Clamd> {
-  const hex = [...new TextEncoder().encode(malware)].map((octet) => octet.toString(16).padStart(2, "0"));
-  const database = folder.at("signatures");
-  await Deno.mkdir(database);
-  await Deno.writeTextFile(`${database}/test.ndb`, `Postrider.Test:0:*:${hex.join("")}\n`);
-  const port = freePort();
-  const socket = folder.at("clamd.sock");
-  const config = await folder.write(
-    "clamd.conf",
-    [
-      "Foreground yes",
-      `DatabaseDirectory ${database}`,
-      `LocalSocket ${socket}`,
-      "TCPAddr 127.0.0.1",
-      `TCPSocket ${port}`,
-      `StreamMaxLength ${streamMax}`,
-      "",
-    ].join("\n"),
-  );
-  const child = spawn("/usr/sbin/clamd", ["-c", config], { stdin: "null", stdout: "null", stderr: "null" });
-  await untilListening(child, "clamd", port);
-  return { addresses: [`127.0.0.1:${port}`, socket], [Symbol.asyncDispose]: () => end(child) };
-}
 
 Deno.test("clamav: clamd finds malware over TCP and over its Unix socket, in plain and inside an attachment", async () => {
   await using folder = await makeFolder();

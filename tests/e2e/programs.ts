@@ -24,6 +24,7 @@ const packages: Record<string, string> = {
   "/usr/sbin/slapadd": "slapd",
   "/usr/sbin/opendkim": "opendkim",
   "/usr/sbin/clamd": "clamav-daemon",
+  "/usr/sbin/clamav-milter": "clamav-milter",
   "/usr/sbin/spamd": "spamd",
   "/usr/bin/rspamd": "rspamd",
   "mount": "mount",
