@@ -27,6 +27,11 @@ export class RawClient implements Disposable {
       ? await Deno.connect({ hostname: "127.0.0.1", port: to })
       : await Deno.connect({ transport: "unix", path: to });
     if ("setNoDelay" in conn) conn.setNoDelay(true); // else a second write waits 40 ms for an acknowledgement
+    return await RawClient.over(conn, first);
+  }
+
+  /** Takes the greeting on a connection that is there, which is its own from now on. */
+  static async over(conn: Deno.Conn, first = ""): Promise<RawClient> {
     const client = new RawClient(conn);
     try {
       await client.send(first);
