@@ -22,6 +22,10 @@ export * from "./server/facts.ts";
 const banner =
   `import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);`;
 
+/** A Worker's code is a `data:` URL, which lies nowhere. */
+const workerBanner = `import { createRequire as __createRequire } from "node:module";
+const require = __createRequire("file:///"), __dirname = "/", __filename = "/worker.js";`;
+
 const common = {
   bundle: true,
   format: "esm",
@@ -30,6 +34,7 @@ const common = {
   charset: "utf8",
   legalComments: "eof",
   logLevel: "warning",
+  loader: { ".wasm": "binary" },
 } satisfies esbuild.BuildOptions;
 
 /** The packages in a folder where esbuild finds them: Deno's own cache has a form that it does not know. */
@@ -78,11 +83,27 @@ function oneFile(nodePaths: string[]): esbuild.Plugin {
   };
 }
 
+/** 7-Zip looks for its WebAssembly beside its code, where there is none: here it is given that. */
+const sevenZip: esbuild.Plugin = {
+  name: "7z-wasm",
+  setup(build) {
+    build.onResolve({ filter: /^7z-wasm$/ }, ({ path }) => ({ path, namespace: "7z-wasm" }));
+    build.onLoad({ filter: /^/, namespace: "7z-wasm" }, () => ({
+      contents: `import SevenZip from "7z-wasm/7zz.umd.js";
+import wasmBinary from "7z-wasm/7zz.wasm";
+export default (options) => SevenZip({ wasmBinary, ...options });`,
+      resolveDir: root,
+    }));
+  },
+};
+
 async function bundleWorker(path: string, nodePaths: string[]): Promise<Uint8Array> {
   const { outputFiles } = await esbuild.build({
     ...common,
     entryPoints: [path],
     nodePaths,
+    banner: { js: workerBanner },
+    plugins: [sevenZip],
     minifyWhitespace: true,
     write: false,
   });

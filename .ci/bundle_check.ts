@@ -1,6 +1,6 @@
 /**
  * Delivers mail with the bundle: `deno run -A .ci/bundle_check.ts [FILE]`, FILE being what `deno task bundle` made. It logs in
- * with an Argon2id password (one Worker), a plugin of the user's counts in its store (the other Worker), another one says
+ * with an Argon2id password (one Worker), a plugin of the user's counts in its store (another), attachments are looked into (a third), another one says
  * `import … from "postrider"`, and the mail lies in a Maildir. Then what that plugin imports is changed, and SIGHUP reads it again.
  * Exit code 0, or 1 and a sentence.
  */
@@ -21,6 +21,7 @@ log: { format: json }
 plugins:
   - use: auth
     with: { users: users.yaml }
+  - attachments
   - use: ./by_api.ts
   - use: ./by_import.ts
   - use: maildir

@@ -15,6 +15,7 @@ const workers = [
   "server/tracking/tracking_worker.ts",
   "plugins/auth/hash_worker.ts",
   "plugins/directory/sql_worker.ts",
+  "plugins/attachments/inspect_worker.ts",
 ].map((path) => root + path);
 
 /** What Deno says when it can't get the runtime; its next lines are which connection failed, and how. */

@@ -5,6 +5,7 @@
 export const bundled: Readonly<Record<string, () => Promise<{ readonly default: unknown }>>> = {
   aliases: () => import("../plugins/aliases/mod.ts"),
   arc: () => import("../plugins/arc/mod.ts"),
+  attachments: () => import("../plugins/attachments/mod.ts"),
   auth: () => import("../plugins/auth/mod.ts"),
   clamav: () => import("../plugins/clamav/mod.ts"),
   discard: () => import("../plugins/discard.ts"),
