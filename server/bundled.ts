@@ -16,6 +16,7 @@ export const bundled: Readonly<Record<string, () => Promise<{ readonly default: 
   earlytalker: () => import("../plugins/earlytalker.ts"),
   fcrdns: () => import("../plugins/fcrdns.ts"),
   greylist: () => import("../plugins/greylist.ts"),
+  headers: () => import("../plugins/headers/mod.ts"),
   helo: () => import("../plugins/helo.ts"),
   limits: () => import("../plugins/limits/mod.ts"),
   etrn: () => import("../plugins/etrn.ts"),

@@ -13,7 +13,7 @@ import {
 import { type Arc, arc, dkim, dmarc, spf } from "../../server/facts.ts";
 import { lookups } from "../authentication/lookups.ts";
 import { loadDmarc } from "../authentication/mailauth.ts";
-import { isReachable, isStranger } from "../authentication/strangers.ts";
+import { apart, isReachable, isStranger } from "../authentication/strangers.ts";
 import { type Disposition, dispositionOf, type Finding, strictest } from "./disposition.ts";
 import { evaluate } from "./evaluate.ts";
 
@@ -52,13 +52,7 @@ export default definePlugin({
       disposition: "none",
     }));
 
-    on("rcpt", (session, recipient, { recipients: [first] }) => {
-      if (!enforce || !isStranger(session) || first === undefined) return;
-      // After the dot there is one reply for all, so those who are reached in any case come in a message of their own.
-      if (isReachable(recipient) !== isReachable(first)) {
-        return defer("4.5.3", "Mail for postmaster or abuse comes by itself: send the rest again", 452);
-      }
-    });
+    if (enforce) on("rcpt", apart);
 
     on("data", async (session, message, transaction, { signal }) => {
       if (!isStranger(session)) return;

@@ -15,7 +15,7 @@ import {
   z,
 } from "../../server/plugin.ts";
 import { spam } from "../../server/facts.ts";
-import { isReachable, isStranger } from "../authentication/strangers.ts";
+import { apart, isReachable, isStranger } from "../authentication/strangers.ts";
 import { confirmedName } from "../confirmed_name.ts";
 import { fold, isDomain, split } from "../addresses.ts";
 import { openRspamd } from "./asking.ts";
@@ -78,15 +78,7 @@ export default definePlugin({
     const isAsked = (session: Session) =>
       session.protocol !== "internal" && (outgoing || isStranger(session));
 
-    if (enforce || quarantine) {
-      on("rcpt", (session, recipient, { recipients: [first] }) => {
-        if (!isStranger(session) || first === undefined) return;
-        // After the dot there is one reply for all, so those who are reached in any case come in a message of their own.
-        if (isReachable(recipient) !== isReachable(first)) {
-          return defer("4.5.3", "Mail for postmaster or abuse comes by itself: send the rest again", 452);
-        }
-      });
-    }
+    if (enforce || quarantine) on("rcpt", apart);
 
     on("data", async (session, message, transaction, { signal }) => {
       if (!isAsked(session)) return;

@@ -11,7 +11,7 @@ import {
   z,
 } from "../../server/plugin.ts";
 import { spam } from "../../server/facts.ts";
-import { isReachable, isStranger } from "../authentication/strangers.ts";
+import { apart, isReachable, isStranger } from "../authentication/strangers.ts";
 import { ask, backEnd } from "../back_end.ts";
 import { confirmedName } from "../confirmed_name.ts";
 import { type Judged, readJudgement, symbols, userName } from "./spamd.ts";
@@ -73,15 +73,7 @@ export default definePlugin({
       return readJudgement(await ask(asking, symbols(message, userOf(transaction), brought)));
     };
 
-    if (rejectFrom !== undefined || deferFrom !== undefined) {
-      on("rcpt", (session, recipient, { recipients: [first] }) => {
-        if (!isStranger(session) || first === undefined) return;
-        // After the dot there is one reply for all, so those who are reached in any case come in a message of their own.
-        if (isReachable(recipient) !== isReachable(first)) {
-          return defer("4.5.3", "Mail for postmaster or abuse comes by itself: send the rest again", 452);
-        }
-      });
-    }
+    if (rejectFrom !== undefined || deferFrom !== undefined) on("rcpt", apart);
 
     on("data", async (session, message, transaction, { signal }) => {
       if (!isStranger(session)) return;
