@@ -153,7 +153,7 @@ function preset({ default: value, properties }: Schema): string {
 /** In words, what may stand there. `${env:NAME}` may stand for any scalar, which the page says once. */
 function kind(schema: Schema): string {
   if (schema.const !== undefined) return code(schema.const);
-  if (schema.enum) return listed(schema.enum.map(code));
+  if (schema.enum) return schema.title ?? listed(schema.enum.map(code));
   if (schema.anyOf) {
     const kinds = schema.anyOf.filter(({ type, pattern }) => type !== "string" || !pattern?.includes("env:"))
       .map(kind);

@@ -27,6 +27,7 @@ export const bundled: Readonly<Record<string, () => Promise<{ readonly default: 
   proxy: () => import("../plugins/proxy.ts"),
   pipe: () => import("../plugins/pipe/mod.ts"),
   recipients: () => import("../plugins/recipients/mod.ts"),
+  rewrite: () => import("../plugins/rewrite/mod.ts"),
   relay: () => import("../plugins/relay.ts"),
   rspamd: () => import("../plugins/rspamd/mod.ts"),
   spamassassin: () => import("../plugins/spamassassin/mod.ts"),

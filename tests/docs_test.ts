@@ -9,6 +9,7 @@ import { parse } from "yaml";
 import { generate } from "../docs/generate.ts";
 import { readTable } from "../plugins/aliases/table.ts";
 import { readUsers } from "../plugins/auth/users.ts";
+import { readTables } from "../plugins/rewrite/mod.ts";
 import { readYaml } from "../plugins/yaml_file.ts";
 import { bundled } from "../server/bundled.ts";
 import { systemCli } from "../server/cli/io.ts";
@@ -126,6 +127,10 @@ const files: Record<string, (text: string) => readonly string[]> = {
   "users.yaml": (text) => readUsers(text).problems.map(({ message }) => message),
   "aliases.yaml": (text) => {
     readYaml("aliases.yaml", text, (node, problem) => readTable(node, problem, ["example.org"]));
+    return [];
+  },
+  "rewrite.yaml": (text) => {
+    readYaml("rewrite.yaml", text, readTables);
     return [];
   },
 };

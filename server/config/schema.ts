@@ -35,7 +35,10 @@ function pluginItems(list: Json, plugins: readonly Described[], definitions: Rec
   const names = plugins.map(({ name }) => name);
   const use = {
     description: short["description"],
-    anyOf: [{ enum: names }, { type: "string", examples: ["./greylist.ts"] }],
+    anyOf: [{ title: "a bundled plugin's name", enum: names }, {
+      type: "string",
+      examples: ["./greylist.ts"],
+    }],
   };
   const rules = plugins.map(({ name, options }) => {
     const when = { properties: { use: { const: name } }, required: ["use"] };
