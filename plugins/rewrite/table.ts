@@ -97,7 +97,7 @@ function whyNoTarget(key: string, target: string): string | undefined {
     domain === undefined || !isDomain(domain) ||
     !isLocal(target.slice(0, target.lastIndexOf("@")).replace("*", "x"))
   ) {
-    return `"${key}" becomes "${target}", which is not an address such as alice@example.org or *@example.org`;
+    return `"${target}" is not an address such as alice@example.org or *@example.org`;
   }
   const [name = ""] = key.split("@");
   const hasStar = name === "" || isPattern(name) || key.includes("@*.");
