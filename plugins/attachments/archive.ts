@@ -22,15 +22,21 @@ export type Unpacked = Uint8Array<ArrayBuffer> | "damaged" | "too much";
 
 /** Octets of memory an archive can make 7-Zip use: its dictionary is as large as whoever made it says. */
 const mostMemory = 320 * 1024 * 1024;
+/** Octets of memory that a call leaves for the next one. */
+const mostKept = 64 * 1024 * 1024;
 /** Octets of the longest list. */
 const longestList = 16 * 1024 * 1024;
 
 // The package offers no bound. This is the Worker's own WebAssembly: nobody else's memory is bounded by it.
 const grow = WebAssembly.Memory.prototype.grow;
 WebAssembly.Memory.prototype.grow = function (pages: number): number {
-  if (this.buffer.byteLength + pages * 65_536 > mostMemory) throw new RangeError("too much memory");
+  const octets = this.buffer.byteLength + pages * 65_536;
+  if (octets > mostMemory) throw new RangeError("too much memory");
+  grownTo = octets;
   return grow.call(this, pages);
 };
+/** Octets of the memory that grew last: what WebAssembly has once been given, it keeps. */
+let grownTo = 0;
 
 // A CommonJS module: its types have a default export, and the module is what they mean by it.
 const SevenZip = sevenZip as unknown as SevenZipModuleFactory;
@@ -110,7 +116,8 @@ async function run(archive: Uint8Array, args: readonly string[], most: number): 
   Deno.exitCode = exitCode; // 7-Zip's became this program's
   module.FS.unlink(place);
   // Whatever went wrong in it may be wrong with it.
-  if (code === 0 && !output.asked && !output.isCut) idle = instance;
+  if (code === 0 && !output.asked && !output.isCut && grownTo <= mostKept) idle = instance;
+  else grownTo = 0;
   return { code, output: output.octets.subarray(0, output.length), isCut: output.isCut, asked: output.asked };
 }
 

@@ -1,4 +1,5 @@
 import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
+import { crc32 } from "node:zlib";
 import { list, unpack } from "../../../plugins/attachments/archive.ts";
 import { packed, rar } from "./made.ts";
 
@@ -75,4 +76,25 @@ Deno.test("attachments: line ends and paths in names stay names", async () => {
   const names = listed.kind === "list" ? listed.entries.map(({ name }) => name) : [];
   equal(names.length, 2);
   equal(names[1]!.endsWith("x.exe"), true);
+});
+
+/** The same 7z archive of one LZMA block, whose dictionary is said to have so many octets. */
+function withDictionary(archive: Uint8Array<ArrayBuffer>, octets: number): Uint8Array<ArrayBuffer> {
+  const view = new DataView(archive.buffer);
+  const header = 32 + Number(view.getBigUint64(12, true));
+  const at = archive.findIndex((octet, index) =>
+    index > header && octet === 0x5d && archive[index - 1] === 5 && archive[index - 2] === 1
+  );
+  view.setUint32(at + 1, octets, true);
+  view.setUint32(28, crc32(archive.subarray(header)), true);
+  view.setUint32(8, crc32(archive.subarray(12, 32)), true);
+  return archive;
+}
+
+Deno.test("attachments: an archive that wants a gigabyte of memory doesn't get it", async () => {
+  const archive = await packed({ "a.txt": "Hello ".repeat(100) }, "-m0=lzma", "-mhc=off");
+  const entry = { name: "a.txt", size: 600, isEncrypted: false };
+  equal((await unpack(withDictionary(archive, 16 * 1024 * 1024), entry, 1000)).length, 600);
+  equal((await list(withDictionary(archive, 1024 * 1024 * 1024))).kind, "list");
+  equal(await unpack(archive, entry, 1000), "damaged");
 });
