@@ -3,7 +3,7 @@ import { because, definePlugin, duration, reject, z } from "../../server/plugin.
 import { dmarc } from "../../server/facts.ts";
 import { domain } from "../addresses.ts";
 import { apart, isReachable, isStranger } from "../authentication/strangers.ts";
-import { problemsOf, type Rule } from "./rules.ts";
+import { problemsOf, type Rule, rules } from "./rules.ts";
 
 const action = (fallback: "reject" | "flag" | "off", what: string) =>
   z.enum(["reject", "flag", "off"]).default(fallback).describe(what);
@@ -65,7 +65,7 @@ export default definePlugin({
       }
     };
 
-    on("rcpt", apart);
+    if (rules.some((rule) => actionOf(rule) === "reject")) on("rcpt", apart);
 
     on("data", (session, message, transaction) => {
       if (!isStranger(session)) return;

@@ -5,18 +5,21 @@ import { domainToASCII } from "node:url";
 import { readDate } from "./date.ts";
 
 /** The rules, by the names of their options. */
-export type Rule =
-  | "missing.from"
-  | "missing.date"
-  | "missing.message-id"
-  | "missing.to"
-  | "duplicated"
-  | "several"
-  | "unreadable"
-  | "spoofed"
-  | "forged"
-  | "date"
-  | "received";
+export const rules = [
+  "missing.from",
+  "missing.date",
+  "missing.message-id",
+  "missing.to",
+  "duplicated",
+  "several",
+  "unreadable",
+  "spoofed",
+  "forged",
+  "date",
+  "received",
+] as const;
+/** One of them. */
+export type Rule = typeof rules[number];
 
 /** One thing that is wrong. */
 export interface Problem {

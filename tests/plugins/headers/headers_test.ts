@@ -36,6 +36,17 @@ Deno.test("headers: users, trusted networks and our own mail write as they like,
   equal(asked.outcome, "accepted");
 });
 
+Deno.test("headers: where nothing is refused, postmaster's mail needn't come by itself", async () => {
+  const missing = { from: "flag", date: "flag" };
+  await using server = await start({ missing, duplicated: "flag", received: "off" });
+  const sent = await server.send({
+    to: ["postmaster@example.org", to],
+    content: ["Subject: x", "", "Hello"],
+  });
+  deepEqual(sent.recipients.map(({ reply }) => reply.code), [250, 250]);
+  equal(server.delivered[0]!.headers.all("X-Header-Problem").length, 3);
+});
+
 Deno.test("headers: an address of ours needs a login, or DMARC's word", async () => {
   const content = [
     "From: alice@example.org",
