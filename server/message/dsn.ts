@@ -160,7 +160,9 @@ function typed(type: string, address: string, global: boolean): string {
 }
 
 function shownReply(recipient: DsnRecipient, utf8: boolean): string {
-  return recipientText(recipient, printable(recipient.reply, utf8));
+  const { host, reply } = recipient;
+  const shown = host === undefined ? recipient : { ...recipient, host: printable(host, utf8) };
+  return recipientText(shown, printable(reply, utf8));
 }
 
 /**
@@ -176,7 +178,8 @@ export function printable(text: string, utf8: boolean): string {
     (control) => `\\x${control.charCodeAt(0).toString(16).padStart(2, "0")}`,
   );
   const shown = utf8 ? oneLine : escapeNonAscii(oneLine);
-  return shown.replaceAll(longWord, "$& ");
+  // A folded line begins with all the blanks in front of its first word.
+  return shown.replaceAll(/ {9,}/g, " ").replaceAll(longWord, "$& ");
 }
 
 /** `\x{E9}` (RFC 6533 §3, utf-8-addr-xtext). */

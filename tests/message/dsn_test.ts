@@ -196,8 +196,16 @@ Deno.test("O08: long replies are cut at 1 KB, and none begins a field or a part"
   equal(header.get("x-evil"), undefined);
   const [, recipient] = fields(found[1]!.body);
   equal(recipient!["X-Evil"], undefined);
+  ok(found[0]!.body.includes("a B: c said"), "the host's name in people's part, too");
   ok(recipient!["Diagnostic-Code"]!.length < 1200);
   ok(found[1]!.body.split("\r\n").every((line) => line.length < 998));
+});
+
+Deno.test("O08: a reply of nothing but blanks is no line that is too long for mail", () => {
+  for (const blanks of [" ".repeat(1000), "\n".repeat(600), " \r\n ".repeat(250)]) {
+    const dsn = decoder.decode(makeDsn(parts({ recipients: [{ ...failed, reply: `550 a${blanks}b` }] })));
+    for (const line of dsn.split("\r\n")) ok(line.length <= 998, `${line.length}`);
+  }
 });
 
 Deno.test("O08: whatever a peer says and whoever it was, a report has its three parts and lines that mail can have", () => {
