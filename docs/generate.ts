@@ -1,13 +1,16 @@
 /**
  * Writes the tables of options in `docs/` (`deno task docs`), from the schemas that the server itself reads options with;
  * what each bundled plugin's JSDoc says it is for; the page of the plugin API (`api.ts`), and of the mistakes that can be made
- * with it (`mistakes.ts`). Tables and purposes stand between two comments, `<!-- options: NAME -->` or `<!-- about: NAME -->`
+ * with it (`mistakes.ts`); which test holds which case and which RFC's section (`conformance/`), and what became of broken sources
+ * (`mutations.ts`). Tables and purposes stand between two comments, `<!-- options: NAME -->` or `<!-- about: NAME -->`
  * and `<!-- end -->`; what is between them is replaced, everything else on the page is left alone. A bundled plugin that has no
  * page gets one. `tests/docs_test.ts` fails where a page is not what this makes.
  */
 import { bundled } from "../server/bundled.ts";
 import { apiPage } from "./api.ts";
+import { conformancePage } from "./conformance/page.ts";
 import { mistakesPage } from "./mistakes.ts";
+import { mutationsPage } from "./mutations.ts";
 import { comingKeys } from "../server/config/config.ts";
 import { configSchema, type Described } from "../server/config/schema.ts";
 
@@ -60,10 +63,19 @@ export async function generate(): Promise<Map<string, string>> {
     const text = fill(path, page, tables);
     return [path, await formatted(text)] as const;
   }));
-  return new Map([...made, ["docs/plugin-api.md", await formatted(await apiPage(root))], [
-    "docs/mistakes.md",
-    await formatted(await mistakesPage(root)),
-  ]]);
+  return new Map([
+    ...made,
+    ["docs/plugin-api.md", await formatted(await apiPage(root))],
+    [
+      "docs/mistakes.md",
+      await formatted(await mistakesPage(root)),
+    ],
+    ["docs/conformance.md", await conformancePage(root)],
+    [
+      "docs/mutations.md",
+      await mutationsPage(root),
+    ],
+  ]);
 }
 
 const pageOf = (plugin: string) => `docs/plugins/${plugin}.md`;

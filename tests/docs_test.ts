@@ -222,11 +222,12 @@ Deno.test("docs: links lead to files that are there, and to headings that are", 
   deepEqual(broken, []);
 });
 
-/** As the usual viewers make them of headings. */
+/** As the usual viewers make them of headings, and those that stand there by themselves. */
 function anchorsOf(markdown: string): string[] {
-  return [...markdown.matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
+  const headings = [...markdown.matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
     heading!.toLowerCase().replaceAll(/[^\p{L}\p{N} _-]/gu, "").replaceAll(" ", "-")
   );
+  return [...headings, ...[...markdown.matchAll(/<a id="([^"]+)"><\/a>/g)].map(([, id]) => id!)];
 }
 
 async function* filesOf(folder: string): AsyncGenerator<string> {

@@ -342,7 +342,7 @@ Deno.test("intake: Q03 a full disk is 452, and leaves nothing behind", async () 
   equal(server.log.of("refused").length, 2);
 });
 
-Deno.test("intake: the message's line says from, to, size, TLS, user, and who decided", async () => {
+Deno.test("intake: X04 the message's line says from, to, size, TLS, user, and who decided, and neither password nor content", async () => {
   const tag = on("data", () => {}, "tag");
   await using server = await serverOf(login, tag, box);
   await server.send({
@@ -362,6 +362,6 @@ Deno.test("intake: the message's line says from, to, size, TLS, user, and who de
     user: alice,
     by: ["mailboxes"],
   });
-  ok(!JSON.stringify(server.log.entries).includes("hunter2"), "X04: no password at any level");
-  ok(!JSON.stringify(server.log.entries).includes("12345"), "X04: no body at any level");
+  ok(!JSON.stringify(server.log.entries).includes("hunter2"), "no password at any level");
+  ok(!JSON.stringify(server.log.entries).includes("12345"), "no body at any level");
 });

@@ -333,6 +333,25 @@ export const dialogs: Dialog[] = [
     end: "ready",
   },
   {
+    name: "N02 DSN parameters are not said to peers that don't offer DSN",
+    peer: { offers: ["PIPELINING"] },
+    transaction: mail({
+      ret: "HDRS",
+      envid: "Q",
+      recipients: [
+        { address: "b@x.org", notify: ["SUCCESS"], orcpt: { type: "rfc822", address: "c@y.org" } },
+        { address: "d@x.org", original: "list@x.org" },
+      ],
+    }),
+    writes: [
+      hello,
+      "MAIL FROM:<a@example.com>\r\nRCPT TO:<b@x.org>\r\nRCPT TO:<d@x.org>\r\nDATA\r\n",
+      message + ".\r\n",
+    ],
+    results: ["delivered", "delivered"],
+    end: "ready",
+  },
+  {
     name: "N02 DSN parameters go to peers that offer DSN",
     peer: { offers: ["PIPELINING", "DSN"] },
     transaction: mail({

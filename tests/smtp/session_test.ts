@@ -136,6 +136,12 @@ const rows: Row[] = [
   { name: "C05 bare LF", sent: ["NOOP\nQUIT\r\n", "NOOP\r\n"], codes: "220 500 250" },
   { name: "C05 bare CR", sent: ["NOOP\rQUIT\r\n", "NOOP\r\n"], codes: "220 500 250" },
   { name: "C05 NUL", sent: ["NO\0OP\r\n"], codes: "220 500" },
+  { name: "C05 bare CR in an argument", sent: ["NOOP x\rQUIT\r\n", "NOOP\r\n"], codes: "220 500 250" },
+  {
+    name: "C05 control bytes where any text goes",
+    sent: ["NOOP a\x01\r\n", "VRFY a\x1b[2J\r\n"],
+    codes: "220 501 501",
+  },
   {
     name: "C05 control byte in an argument",
     sent: [open, "MAIL FROM:<a\x01@b.test>\r\n"],
