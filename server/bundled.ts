@@ -21,6 +21,7 @@ export const bundled: Readonly<Record<string, () => Promise<{ readonly default: 
   limits: () => import("../plugins/limits/mod.ts"),
   etrn: () => import("../plugins/etrn.ts"),
   forward: () => import("../plugins/forward/mod.ts"),
+  lists: () => import("../plugins/lists/mod.ts"),
   lmtp: () => import("../plugins/lmtp.ts"),
   maildir: () => import("../plugins/maildir/mod.ts"),
   milter: () => import("../plugins/milter/mod.ts"),

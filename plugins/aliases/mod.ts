@@ -4,6 +4,7 @@ import {
   because,
   cidr,
   definePlugin,
+  type Host,
   path,
   reject,
   type Session,
@@ -11,8 +12,14 @@ import {
   z,
 } from "../../server/plugin.ts";
 import { domain, fold, split } from "../addresses.ts";
+import { keeping } from "../directory/directory.ts";
+import { httpOption, openHttp } from "../directory/http.ts";
+import { openSql, sqlOption } from "../directory/sql.ts";
 import { followYaml } from "../yaml_file.ts";
-import { type Asked, readTable, Table } from "./table.ts";
+import { Elsewhere, readTargets } from "./elsewhere.ts";
+import { type Asked, type Found, readTable, Table } from "./table.ts";
+
+const places = ["file", "aliases", "sql", "http"] as const;
 
 const options = z.object({
   file: path().optional()
@@ -21,6 +28,13 @@ const options = z.object({
     ),
   aliases: z.record(z.string(), z.union([z.string(), z.array(z.string())])).optional()
     .describe("The aliases themselves, instead of a file"),
+  sql: sqlOption.optional().describe(
+    "An SQLite database: the first column of each row is an address, or several between commas",
+  ),
+  http: httpOption.optional().describe(
+    'A web service that answers in JSON: `["alice@example.org"]`, or `{"to": […]}`; 404 is no alias',
+  ),
+  cache: keeping.describe("How long answers of `sql` and `http` are kept"),
   domains: z.array(domain).default([])
     .describe(
       "Domains that aliases without one apply in; an address there that nobody claims is unknown (550 5.1.1)",
@@ -33,14 +47,16 @@ const options = z.object({
     ),
   onward: transport().optional()
     .describe("Transport for targets that nobody here knows, such as `forward`; default: smtp"),
-}).superRefine(({ file, aliases, domains, internal }, context) => {
+}).superRefine(({ file, aliases, sql, http, domains, internal }, context) => {
   const problem = (message: string, ...path: (string | number)[]) =>
     context.addIssue({ code: "custom", message, path });
-  if (file === undefined && aliases === undefined) {
-    problem("aliases stand in a `file` or under `aliases`: give one of them");
+  const given = places.filter((place) => ({ file, aliases, sql, http })[place] !== undefined);
+  if (given.length === 0) {
+    problem("aliases stand in a `file`, here under `aliases`, or in `sql` or `http`: give one of them");
   }
-  if (file !== undefined && aliases !== undefined) {
-    problem("aliases stand in `file` or here, not in both", "aliases");
+  if (given.length > 1) problem(`aliases stand in one place, not in ${given.join(" and ")}`, given[1]!);
+  if ((sql || http) && domains.length === 0) {
+    problem("needs the `domains` whose addresses are looked up", sql ? "sql" : "http");
   }
   const table = new Table(domains);
   for (const [key, targets] of Object.entries(aliases ?? {})) {
@@ -59,13 +75,10 @@ const options = z.object({
 export default definePlugin({
   name: "aliases",
   options,
-  async setup(on, { file, aliases, domains, internal, networks, onward }, host) {
+  async setup(on, given, host) {
+    const { domains, internal, networks, onward } = given;
     if (domains.length > 0) host.owns(domains);
-    const fixed = new Table(domains);
-    for (const [key, targets] of Object.entries(aliases ?? {})) fixed.add(key, [targets].flat());
-    const table = file === undefined
-      ? { current: () => fixed }
-      : await followYaml(file, (root, problem) => readTable(root, problem, domains), host);
+    const { find, close } = await open(given, host);
     const members = memberOnly(internal, domains);
 
     const isOurs = (session: Session) =>
@@ -79,31 +92,58 @@ export default definePlugin({
       });
     }
 
-    const claim = (table: Table, recipient: Asked) => {
-      const to = table.targets(recipient);
-      if (!to) return;
-      const rule = `the alias ${table.find(recipient)?.key ?? "postmaster"}`;
-      return because(rule, accept(onward ? { to, onward } : { to }));
+    const claim = (found: Found | undefined) => {
+      if (!found) return;
+      const { key, targets: to } = found;
+      return because(`the alias ${key}`, accept(onward ? { to, onward } : { to }));
     };
     on("resolve", (recipient) => {
-      const now = table.current();
-      return now instanceof Promise ? now.then((table) => claim(table, recipient)) : claim(now, recipient);
+      const found = find(recipient);
+      return found instanceof Promise ? found.then(claim) : claim(found);
     });
 
     on("vrfy", async (session, text) => {
       if (!isOurs(session)) return;
-      const found = lookUp(await table.current(), text, domains);
+      const found = await lookUp(find, text, domains);
       if (found) return accept({ reply: `<${found.address}>` });
     });
 
     on("expn", async (session, text) => {
       if (!isOurs(session)) return;
-      const found = lookUp(await table.current(), text, domains);
+      const found = await lookUp(find, text, domains);
       if (!found) return reject("5.1.1", "No such alias");
       return accept({ reply: found.targets.map((target) => `<${target}>`) });
     });
+    return close;
   },
 });
+
+/** Which alias an address falls under. */
+type Find = (asked: Asked) => Found | undefined | Promise<Found | undefined>;
+
+/** Where the aliases stand. @throws {Error} when what is there can't be read. */
+async function open(
+  { file, aliases, sql, http, cache, domains }: z.output<typeof options>,
+  host: Host,
+): Promise<{ readonly find: Find; readonly close?: () => void }> {
+  if (file !== undefined) {
+    const followed = await followYaml(file, (root, problem) => readTable(root, problem, domains), host);
+    return {
+      find(asked) {
+        const now = followed.current();
+        return now instanceof Promise ? now.then((table) => table.found(asked)) : now.found(asked);
+      },
+    };
+  }
+  if (sql || http) {
+    const source = sql ? await openSql(sql, host) : openHttp(http!, readTargets);
+    const elsewhere = new Elsewhere(source, cache, domains, host);
+    return { find: (asked) => elsewhere.find(asked), close: () => elsewhere.close() };
+  }
+  const table = new Table(domains);
+  for (const [key, targets] of Object.entries(aliases ?? {})) table.add(key, [targets].flat());
+  return { find: (asked) => table.found(asked) };
+}
 
 /** Whether an address, with any tag, is one of those only members may write to. */
 function memberOnly(internal: readonly string[], domains: readonly string[]): (asked: Asked) => boolean {
@@ -117,17 +157,17 @@ function memberOnly(internal: readonly string[], domains: readonly string[]): (a
 }
 
 /** The alias that somebody asked for by VRFY or EXPN: an address, with or without brackets, or a local part of ours. */
-function lookUp(table: Table, text: string, domains: readonly string[]) {
+async function lookUp(find: Find, text: string, domains: readonly string[]) {
   const bare = text.trim().replace(/^<(.*)>$/s, "$1");
   const { local, domain } = split(bare);
   const user = fold(local.split("+", 1)[0]!);
   for (const one of domain === undefined ? domains : [domain]) {
-    const targets = table.targets({ local, user, domain: one });
+    const found = await find({ local, user, domain: one });
     // As it was written, for what is quoted must stay so.
-    if (targets) {
+    if (found) {
       return {
         address: `${domain === undefined ? bare : bare.slice(0, bare.lastIndexOf("@"))}@${one}`,
-        targets,
+        targets: found.targets,
       };
     }
   }

@@ -22,6 +22,13 @@ export interface Entry {
   readonly targets: readonly string[];
 }
 
+/** The alias that an address falls under. */
+export interface Found {
+  readonly key: string;
+  /** Whole addresses. */
+  readonly targets: readonly string[];
+}
+
 /** What is wrong with an address in the table, as a sentence; `undefined` where nothing is. */
 function complaint(text: string): string | undefined {
   const at = text.lastIndexOf("@");
@@ -107,7 +114,7 @@ export class Table {
   }
 
   /** Where mail for an address goes, plain local parts put into its domain; `undefined` where the table says nothing. */
-  targets(asked: Asked): readonly string[] | undefined {
+  found(asked: Asked): Found | undefined {
     // RFC 5321 §4.1.1.3: `<postmaster>` has no domain.
     const address = asked.domain === "" ? { ...asked, domain: this.#domains[0] ?? "" } : asked;
     const found = this.find(address);
@@ -117,7 +124,7 @@ export class Table {
     );
     // Naming an address as its own target exempts it from a catch-all: whoever has the mailbox speaks next.
     if (asked.domain !== "" && targets.every((target) => isSame(target, address))) return;
-    return targets;
+    return { key: found.key, targets };
   }
 }
 

@@ -3,7 +3,7 @@
  * that many wait for is asked once, and what was known stands while nobody answers.
  */
 import { createHash } from "node:crypto";
-import { duration, type Host, z } from "../../server/plugin.ts";
+import { type Duration, duration, type Host, z } from "../../server/plugin.ts";
 import { join } from "../addresses.ts";
 
 /** An address that is looked up: its local part unquoted, lower case; its domain lower case, in A-labels. */
@@ -11,6 +11,10 @@ export interface Name {
   readonly local: string;
   readonly domain: string;
 }
+
+/** As it is written; a name without a local part is that of its whole domain, `@example.org`. */
+export const addressOf = ({ local, domain }: Name): string =>
+  local === "" ? `@${domain}` : join(local, domain);
 
 /** Asks a back end. @returns The values that stand there for the name, `undefined`: it isn't there. @throws {Error} in an operator's words. */
 export type Look = (name: Name, signal: AbortSignal) => Promise<readonly string[] | undefined>;
@@ -28,14 +32,18 @@ export interface Source {
   close(): void;
 }
 
-/** The option `cache`. */
-export const keeping = z.object({
-  yes: duration("1h").describe("How long an address that is there counts as there"),
-  no: duration("1m").describe("How long an address that is not there counts as unknown"),
-  stale: duration("1d").describe(
-    "How much longer a yes stands while nobody answers; an unknown address is put off then",
-  ),
-}).prefault({});
+/** The option `cache`; `yes` is its default. */
+export const keepingFor = (yes: Duration) =>
+  z.object({
+    yes: duration(yes).describe("How long an address that is there counts as there"),
+    no: duration("1m").describe("How long an address that is not there counts as unknown"),
+    stale: duration("1d").describe(
+      "How much longer a yes stands while nobody answers; an unknown address is put off then",
+    ),
+  }).prefault({});
+
+/** The option `cache` of who looks single addresses up. */
+export const keeping = keepingFor("1h");
 
 /** The option, read. */
 export type Keeping = z.output<typeof keeping>;
@@ -81,7 +89,7 @@ export class Directory {
    * @throws {Error} when nobody answers, and nothing was known.
    */
   async find(name: Name): Promise<readonly string[] | undefined> {
-    const key = `${this.#key} ${join(name.local, name.domain)}`;
+    const key = `${this.#key} ${addressOf(name)}`;
     const kept = await this.#host.cache.get<{ at: number; found: string[] | null }>(key);
     const age = kept ? this.#host.clock.now() - kept.at : undefined;
     if (kept && age! >= 0 && age! < (kept.found ? this.#keep.yes : this.#keep.no)) {

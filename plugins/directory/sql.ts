@@ -1,7 +1,6 @@
 /** Looking addresses up in an SQLite database, in a thread of its own: a query holds up nothing else. */
 import { type Host, path, z } from "../../server/plugin.ts";
-import { join } from "../addresses.ts";
-import { patience, type Source } from "./directory.ts";
+import { addressOf, patience, type Source } from "./directory.ts";
 
 /** What the thread is asked. `open`: whether it can be asked at all. `looks`: first whether another file has taken the place. */
 export type Question =
@@ -66,12 +65,12 @@ export async function openSql({ database, query, timeout }: SqlHow, { clock }: P
     identity: `sql ${database} ${query}`,
     timeout,
     all,
-    look: async ({ local, domain }, signal) => {
+    look: async (name, signal) => {
       // A query that takes too long goes on in its thread: only the thread's end ends it.
       const restart = () => thread.restart();
       signal.addEventListener("abort", restart, { once: true });
       try {
-        const rows = await all({ address: join(local, domain), local, domain });
+        const rows = await all({ address: addressOf(name), ...name });
         return rows.length === 0 ? undefined : rows.map((value) => value ?? "");
       } finally {
         signal.removeEventListener("abort", restart);

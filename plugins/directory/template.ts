@@ -1,6 +1,5 @@
 /** Placeholders for an address in what an operator writes: `{address}`, `{local}`, `{domain}`. Pure. */
-import { join } from "../addresses.ts";
-import type { Name } from "./directory.ts";
+import { addressOf, type Name } from "./directory.ts";
 
 const placeholder = /\{(address|local|domain)\}/g;
 
@@ -8,7 +7,7 @@ const placeholder = /\{(address|local|domain)\}/g;
 export const asksAbout = (text: string): boolean => /\{(address|local)\}/.test(text);
 
 /** The text about one address; `escape` makes what strangers write harmless where it is put. */
-export function fill(text: string, { local, domain }: Name, escape: (value: string) => string): string {
-  const values = { address: join(local, domain), local, domain };
+export function fill(text: string, name: Name, escape: (value: string) => string): string {
+  const values = { address: addressOf(name), ...name };
   return text.replaceAll(placeholder, (_whole, key: keyof typeof values) => escape(values[key]));
 }

@@ -180,7 +180,7 @@ Deno.test("A08 a file that can't be meant is refused with line and column", asyn
 Deno.test("options that can't work are refused with a sentence", async () => {
   const rows: [object, RegExp][] = [
     [{}, /give one of them/],
-    [{ file: "a.yaml", aliases: {} }, /not in both/],
+    [{ file: "a.yaml", aliases: {} }, /in one place, not in file and aliases/],
     [{ aliases: { sales: "alice@example.org" } }, /\\"sales\\" has no domain|"sales" has no domain/],
     [{ aliases: { "a@b.example": [] } }, /goes to nobody/],
     [{ aliases: {}, internal: ["staff"] }, /not an address such as/],
