@@ -188,6 +188,7 @@ class Connection {
       auth: {
         mechanisms: offersAuth ? options.mechanisms : [],
         inClear: traits.allowPlain && isLoopback(address),
+        canBind: () => channel.tls?.endPoint !== undefined,
       },
       authenticated: this.#session.user !== undefined,
       trusted,
@@ -196,6 +197,7 @@ class Connection {
       unread: () => channel.buffered + this.#ahead.octets,
     });
     this.#phases = new Phases(this.#session, chain, {
+      proofs: { endPoint: () => channel.tls?.endPoint, mechanisms: offersAuth ? options.mechanisms : [] },
       log: this.#log,
       ids: options.ids,
       gone: this.#gone.signal,

@@ -172,7 +172,9 @@ class Loader {
       timeout: entry.timeout ?? timeout,
       onError: entry.onError,
       roles: entry.roles ?? plugin.roles ?? allRoles,
-      mechanisms: plugin.mechanisms ?? ["PLAIN", "LOGIN"],
+      mechanisms: typeof plugin.mechanisms === "function"
+        ? plugin.mechanisms(options)
+        : plugin.mechanisms ?? ["PLAIN", "LOGIN"],
       observe: entry.observe,
     };
     const registered = new Registered(instance, entry.as);

@@ -16,6 +16,9 @@ import type { Fate, Observations } from "./observe/observations.ts";
 import { Watching } from "./observe/watching.ts";
 import { printable, toObjection, toReply } from "./ruling.ts";
 import type { Question } from "./smtp/session.ts";
+import type { Mechanism } from "./smtp/sasl.ts";
+import { type Asked, ScramLogin } from "./scram_login.ts";
+import type { AuthClaim } from "./verdict.ts";
 import { isPositive, replies, type Reply, reply } from "./smtp/reply.ts";
 
 /** What the phases need besides the plugins. */
@@ -36,6 +39,11 @@ export interface PhaseOptions {
   readonly dry?: Hearing | undefined;
   /** Where it is noted what observed plugins say; absent: nowhere. */
   readonly observations?: Observations | undefined;
+  /** What a login can be bound to: this connection's `tls-server-end-point`; and the mechanisms there are. */
+  readonly proofs?: {
+    readonly endPoint: () => Uint8Array | undefined;
+    readonly mechanisms: readonly Mechanism[];
+  };
 }
 
 type Envelopes = Exclude<Question, { about: "message" }>;
@@ -44,6 +52,8 @@ type Envelopes = Exclude<Question, { about: "message" }>;
 export class Phases {
   /** The open transaction. */
   envelope: Envelope | undefined;
+  /** The login by SCRAM that goes on. */
+  #scram: ScramLogin | undefined;
   /** Absent where nobody is observed. */
   readonly #watching: Watching | undefined;
 
@@ -93,6 +103,8 @@ export class Phases {
         return this.#helo(question);
       case "auth":
         return this.#auth(question);
+      case "proof":
+        return this.#proof(question);
       case "mail":
         return this.#mail(question);
       case "rcpt":
@@ -149,7 +161,7 @@ export class Phases {
   }
 
   #auth(
-    { mechanism, credentials: { user, secret } }: Question & { about: "auth" },
+    { credentials: { mechanism, user, secret } }: Question & { about: "auth" },
   ): Promise<Reply | undefined> {
     return this.#logIn(
       mechanism === "XOAUTH2" || mechanism === "OAUTHBEARER"
@@ -158,7 +170,46 @@ export class Phases {
     );
   }
 
+  /** One turn of SCRAM. */
+  #proof({ mechanism, message, turn }: Question & { about: "proof" }): Promise<Reply | undefined> {
+    if (turn === "first") {
+      const { endPoint, mechanisms = [] } = this.options.proofs ?? {};
+      const offered = endPoint?.() !== undefined && mechanisms.includes("SCRAM-SHA-256-PLUS");
+      const binding = {
+        mechanism,
+        endPoint: endPoint?.(),
+        plus: offered ? "offered" : "not-offered",
+      } as const;
+      this.#scram = new ScramLogin(binding, {
+        ask: (credentials) => this.#whoIs(credentials),
+        refuse: (reply, user) => this.refuse("auth", "core", reply, loggable(user)),
+        complain: (plugin) =>
+          this.options.log.error("plugin accepts a login by SCRAM without keys", { plugin }),
+        enter: (claim, by) => this.#enter(claim, mechanism, by),
+      });
+    }
+    return this.#scram?.turn(message) ?? Promise.resolve(replies.badSasl);
+  }
+
   async #logIn(credentials: Credentials): Promise<Reply | undefined> {
+    const said = await this.#whoIs(credentials);
+    switch (said.kind) {
+      case "claim":
+        return this.#enter(said.claim, credentials.mechanism, said.by);
+      case "refused":
+        return said.reply;
+      case "silence":
+        return this.refuse("auth", "core", replies.loginFailed, loggable(credentials.user));
+    }
+  }
+
+  #enter({ user: name, sendAs = [] }: AuthClaim, mechanism: Credentials["mechanism"], by: string): undefined {
+    this.session.user = { name, sendAs };
+    this.options.log.info("logged in", { user: name, mechanism, by });
+  }
+
+  /** Whom the plugins take this for. */
+  async #whoIs(credentials: Credentials): Promise<Asked> {
     const { mechanism, user } = credentials;
     const ruling = await this.chain.ask(
       "auth",
@@ -167,28 +218,26 @@ export class Phases {
     );
     switch (ruling.kind) {
       case "claim": {
-        if (!ruling.by.mechanisms.includes(mechanism)) { // it was asked as all are, to count or to refuse
-          const { name } = ruling.by;
-          this.options.log.error("plugin accepts a login by a mechanism it doesn't name", {
-            plugin: name,
-            mechanism,
-          });
-          return this.refuse("auth", "core", replies.loginFailedTemporarily, loggable(user));
+        const { name } = ruling.by;
+        if (ruling.by.mechanisms.includes(mechanism)) {
+          return { kind: "claim", claim: ruling.claim as AuthClaim, by: name };
         }
-        const { user: name, sendAs = [] } = ruling.claim as { user: string; sendAs?: readonly string[] };
-        this.session.user = { name, sendAs };
-        this.options.log.info("logged in", { user: name, mechanism, by: ruling.by.name });
-        return undefined;
+        // It was asked as all are, to count or to refuse.
+        this.options.log.error("plugin accepts a login by a mechanism that it doesn't name", {
+          plugin: name,
+          mechanism,
+        });
+        const reply = this.refuse("auth", "core", replies.loginFailedTemporarily, loggable(user));
+        return { kind: "refused", reply };
       }
       case "silence":
-        return this.refuse(
-          "auth",
-          "core",
-          ruling.unsure ? replies.loginFailedTemporarily : replies.loginFailed,
-          loggable(user),
-        );
+        if (!ruling.unsure) return { kind: "silence" };
+        return {
+          kind: "refused",
+          reply: this.refuse("auth", "core", replies.loginFailedTemporarily, loggable(user)),
+        };
       default:
-        return this.#object("auth", ruling, loggable(user));
+        return { kind: "refused", reply: this.#object("auth", ruling, loggable(user)) };
     }
   }
 

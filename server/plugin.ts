@@ -264,6 +264,15 @@ export interface AuthenticationResult {
 export type Credentials =
   | { readonly mechanism: "PLAIN" | "LOGIN"; readonly user: string; readonly password: Secret }
   | { readonly mechanism: "XOAUTH2" | "OAUTHBEARER"; readonly user: string; readonly token: Secret }
+  /**
+   * SCRAM: the password doesn't come, but a proof of it. Asked twice: `awaited`, whose answer is `accept({ user, sendAs, keys })`; then
+   * with what came of the proof, so that it can be counted, or objected to. `right` and no objection: in, as the first answer said.
+   */
+  | {
+    readonly mechanism: "SCRAM-SHA-256" | "SCRAM-SHA-256-PLUS";
+    readonly user: string;
+    readonly proof: "awaited" | "right" | "wrong";
+  }
   /** Nothing to check but whether the account exists: a proxy that is believed says who has logged in there. */
   | { readonly mechanism: "EXTERNAL"; readonly by: "proxy"; readonly user: string };
 
@@ -609,7 +618,9 @@ export interface Plugin<O extends z.ZodType = z.ZodType> {
   /** Asked on these roles unless the configuration's `roles:` says otherwise; default: all. */
   readonly roles?: readonly Session["role"][];
   /** For a plugin with an `auth` handler: what AUTH offers because of it; default: PLAIN and LOGIN. */
-  readonly mechanisms?: readonly Credentials["mechanism"][];
+  readonly mechanisms?:
+    | readonly Credentials["mechanism"][]
+    | ((options: z.output<O>) => readonly Credentials["mechanism"][]);
   /** Registers handlers and opens what they need; what it returns is called at the end. A throw refuses the configuration. */
   setup(on: On, options: z.output<O>, host: Host): void | Dispose | Promise<void | Dispose>;
 }

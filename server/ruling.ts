@@ -14,8 +14,9 @@ type Hook = keyof Hooks | "relay";
 
 /** What each hook may claim with `accept`; a hook that is not here can claim nothing. */
 const claims: { readonly [K in Hook]?: (claim: Record<string, unknown>) => boolean } = {
-  auth: ({ user, sendAs }) =>
-    typeof user === "string" && user !== "" && (sendAs === undefined || isTexts(sendAs, 0)),
+  auth: ({ user, sendAs, keys }) =>
+    typeof user === "string" && user !== "" && (sendAs === undefined || isTexts(sendAs, 0)) &&
+    (keys === undefined || isKeys(keys)),
   rcpt: () => true,
   resolve: ({ via, to, onward }) =>
     (isTransport(via) && to === undefined && onward === undefined) ||
@@ -41,6 +42,13 @@ const isTexts = (list: unknown, least = 1): list is string[] =>
 const isAnswer = (answer: unknown) => isLine(answer) || isTexts(answer);
 const isTransport = (via: unknown) =>
   typeof (via as { transport?: unknown } | undefined)?.transport === "string";
+
+function isKeys(keys: unknown): boolean {
+  const { salt, iterations, storedKey, serverKey } = (keys ?? {}) as Record<string, unknown>;
+  const isOctets = (octets: unknown) => octets instanceof Uint8Array && octets.length > 0;
+  return isOctets(salt) && Number.isSafeInteger(iterations) && (iterations as number) >= 4096 &&
+    [storedKey, serverKey].every((key) => isOctets(key) && (key as Uint8Array).length === 32);
+}
 
 const isField = (field: unknown) =>
   Array.isArray(field) && field.length === 2 && field.every((part) => typeof part === "string");

@@ -230,7 +230,6 @@ function offered({ instances }: Generation): Mechanism[] {
       mechanisms
     ),
   );
-  return (["PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"] as const).filter((mechanism) =>
-    handled.has(mechanism)
-  );
+  const all = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"] as const;
+  return all.filter((mechanism) => handled.has(mechanism));
 }

@@ -168,6 +168,7 @@ export type ClaimKey =
   | "id"
   | "reply"
   | "code"
+  | "keys"
   | "hops"
   | "sender"
   | "headers";
@@ -176,8 +177,24 @@ export type Only<T> = T & { readonly [K in Exclude<ClaimKey, keyof T>]?: never }
 
 /** A plain yes, as `rcpt` gives it. */
 export type NoClaim = Only<object>;
-/** `auth`: who it is, and the other addresses this account may send as (`x@d`, `*@d`, `*`). */
-export type AuthClaim = Only<{ readonly user: string; readonly sendAs?: readonly string[] }>;
+/**
+ * `auth`: who it is, and the other addresses this account may send as (`x@d`, `*@d`, `*`). `keys`: where the client is to prove its
+ * password by SCRAM, of which only these are known.
+ */
+export type AuthClaim = Only<
+  { readonly user: string; readonly sendAs?: readonly string[]; readonly keys?: ScramKeys }
+>;
+/** What is kept of a password for SCRAM-SHA-256 (RFC 5802 §3, RFC 7677). */
+export interface ScramKeys {
+  /** Octets that the password was salted with. */
+  readonly salt: Uint8Array;
+  /** How often it was hashed: 4,096 at least (RFC 7677 §4). */
+  readonly iterations: number;
+  /** 32 octets, to check the client's proof with. */
+  readonly storedKey: Uint8Array;
+  /** 32 octets, for the server's own proof. */
+  readonly serverKey: Uint8Array;
+}
 /** `dataFor`: this recipient's copy goes to another transport. */
 export type ViaClaim = Only<{ readonly via: Transport }>;
 /**

@@ -1,8 +1,9 @@
 /** The users file on disk: read again when it changes, and rewritten whole by the `user` commands. */
 import { createHmac, randomBytes, randomUUID } from "node:crypto";
 import { basename, dirname, join } from "node:path";
-import type { Host } from "../../server/plugin.ts";
+import type { Host, ScramKeys } from "../../server/plugin.ts";
 import { unmatchable } from "./hash.ts";
+import { standardIterations } from "./scram.ts";
 import type { PasswordHash } from "./phc.ts";
 import { type Account, type Edit, editUsers, largestFile, type Problem, readUsers } from "./users.ts";
 
@@ -10,14 +11,41 @@ import { type Account, type Edit, editUsers, largestFile, type Problem, readUser
 export class Accounts {
   readonly #byName: ReadonlyMap<string, Account>;
   readonly #names: readonly string[];
+  readonly #keyed: readonly ScramKeys[];
 
   constructor(byName: ReadonlyMap<string, Account>) {
     this.#byName = byName;
     this.#names = [...byName.keys()];
+    this.#keyed = [...byName.values()].flatMap(({ keys }) => keys ?? []);
   }
 
   get size(): number {
     return this.#names.length;
+  }
+
+  /** Accounts whose password can't be proven by SCRAM. */
+  get withoutKeys(): number {
+    return this.size - this.#keyed.length;
+  }
+
+  /**
+   * The keys for SCRAM that a client hears of where there are none: always the same for a name, and shaped like some account's.
+   *
+   * @param secret Only this server has it, and keeps it: else a restart would show who is nobody (CASES U03).
+   */
+  decoyKeys(name: string, secret: string): ScramKeys {
+    const octets = createHmac("sha512", secret).update(name).digest();
+    const like = this.#keyed[octets.readUInt32BE() % Math.max(1, this.#keyed.length)];
+    const salt = createHmac("sha512", secret).update(`salt ${name}`).digest().subarray(
+      0,
+      like?.salt.length ?? 16,
+    );
+    return {
+      iterations: like?.iterations ?? standardIterations,
+      salt: Uint8Array.from(salt),
+      storedKey: randomBytes(32),
+      serverKey: randomBytes(32),
+    };
   }
 
   get(name: string): Account | undefined {

@@ -1,6 +1,6 @@
 /** One attempt to log in: is this account's password right, and may this network ask at all? */
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
-import type { Host } from "../../server/plugin.ts";
+import type { Host, ScramKeys } from "../../server/plugin.ts";
 import { Backoff, Turns } from "./backoff.ts";
 import type { UsersFile } from "./file.ts";
 import type { Passwords } from "./hash.ts";
@@ -51,6 +51,41 @@ export class Logins {
       const left = await this.#backoff.left(network, name);
       if (left > 0) return { outcome: "wait", seconds: Math.ceil(left / 1000) };
       return await this.#decide(name, password, network, signal);
+    });
+    return login === "busy" ? { outcome: "busy" } : login;
+  }
+
+  /**
+   * Whether a proof of the password may be tried, and with which keys.
+   *
+   * @param secret As for {@linkcode Accounts.decoyKeys}.
+   */
+  async keysFor(
+    user: string,
+    network: string,
+    secret: string,
+  ): Promise<ScramKeys | (Login & { outcome: "wait" })> {
+    const name = accountName(user) ?? "";
+    const left = await this.#backoff.left(network, name);
+    if (left > 0) return { outcome: "wait", seconds: Math.ceil(left / 1000) };
+    const accounts = await this.#users.now();
+    const decoy = accounts.decoyKeys(name || user.toLowerCase(), secret);
+    return accounts.get(name)?.keys ?? decoy;
+  }
+
+  /** What came of the proof; the same back-off as for passwords. @throws the signal's reason when it aborts first. */
+  async proven(user: string, proof: "right" | "wrong", network: string, signal: AbortSignal): Promise<Login> {
+    const name = accountName(user) ?? "";
+    const login = await this.#turns.take(`${network} ${name}`, signal, async (): Promise<Login> => {
+      const left = await this.#backoff.left(network, name);
+      if (left > 0) return { outcome: "wait", seconds: Math.ceil(left / 1000) };
+      const account = (await this.#users.now()).get(name);
+      if (proof === "right" && account?.keys) {
+        await this.#backoff.succeeded(network, name);
+        return { outcome: "right", account };
+      }
+      await this.#backoff.failed(network, name);
+      return { outcome: "wrong" };
     });
     return login === "busy" ? { outcome: "busy" } : login;
   }

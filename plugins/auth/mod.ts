@@ -1,5 +1,5 @@
 /**
- * Logins from a file: PLAIN and LOGIN against `users.yaml`, who may send as whom, and relaying for those who have
+ * Logins from a file: PLAIN, LOGIN and SCRAM against `users.yaml`, who may send as whom, and relaying for those who have
  * logged in. See `docs/plugins/auth.md`.
  */
 import {
@@ -14,6 +14,7 @@ import {
   type Session,
   z,
 } from "../../server/plugin.ts";
+import { randomBytes } from "node:crypto";
 import { UsersFile } from "./file.ts";
 import { readAuthors } from "./from.ts";
 import { hashing, Passwords } from "./hash.ts";
@@ -25,33 +26,31 @@ const lastFailure = 3;
 
 export default definePlugin({
   name: "auth",
-  mechanisms: ["PLAIN", "LOGIN", "EXTERNAL"],
+  mechanisms: ({ scram }) => [
+    ...(scram === "plus" ? ["SCRAM-SHA-256-PLUS"] as const : []),
+    ...(scram === false ? [] : ["SCRAM-SHA-256"] as const),
+    ...["PLAIN", "LOGIN", "EXTERNAL"] as const,
+  ],
   options: z.object({
     users: path("users.yaml").describe("The users file, written by the `user` commands"),
     relay: z.boolean().default(true).describe("Whether users who have logged in may send to any domain"),
+    scram: z.union([z.boolean(), z.literal("plus")], 'neither true or false, nor "plus"').default(false)
+      .describe(
+        "Whether SCRAM-SHA-256 is offered, too; `plus`: also bound to the TLS connection. Every account needs `scram` keys then",
+      ),
     checkFrom: z.boolean().default(true).describe(
       "Whether a From: header must hold only the user's addresses",
     ),
   }),
-  async setup(on, { users: file, relay, checkFrom }, host) {
+  async setup(on, { users: file, relay, scram, checkFrom }, host) {
     const users = await UsersFile.open(file, host);
     const { derive, close } = hashing();
     const logins = new Logins(users, new Passwords(derive), host);
+    const secret = scram === false ? undefined : await keptSecret(host);
+    if (secret !== undefined) await tellWhoIsWithoutKeys(users, host);
     const failures = host.notes((_session: Session) => ({ count: 0 }));
 
-    on("auth", async (session, credentials, { signal }) => {
-      if (credentials.mechanism === "EXTERNAL") {
-        const account = (await users.now()).get(accountName(credentials.user) ?? "");
-        return account && accept({ user: account.name, sendAs: account.sendAs });
-      }
-      if (credentials.mechanism !== "PLAIN" && credentials.mechanism !== "LOGIN") return;
-      const { user, password } = credentials;
-      const { network } = session.remote;
-      const login = await logins.attempt({ user, password: password.reveal(), network }, signal);
-      if (login.outcome === "right") {
-        failures(session).count = 0;
-        return accept({ user: login.account.name, sendAs: login.account.sendAs });
-      }
+    const refuse = (session: Session, user: string, login: Exclude<Login, { outcome: "right" }>) => {
       noteRefusal(host, session, user, login);
       if (login.outcome === "busy") return defer("4.7.0", "Too many logins at once, please try again later");
       if (++failures(session).count >= lastFailure) return disconnect("4.7.0", "Too many failed logins");
@@ -59,6 +58,39 @@ export default definePlugin({
         return defer("4.7.0", `Too many failed logins, please wait ${login.seconds} seconds`);
       }
       return reject("5.7.8", "User name or password is wrong");
+    };
+
+    on("auth", async (session, credentials, { signal }) => {
+      const { user } = credentials;
+      const { network } = session.remote;
+      switch (credentials.mechanism) {
+        case "EXTERNAL": {
+          const account = (await users.now()).get(accountName(user) ?? "");
+          return account && accept({ user: account.name, sendAs: account.sendAs });
+        }
+        case "SCRAM-SHA-256":
+        case "SCRAM-SHA-256-PLUS": {
+          if (secret === undefined) return;
+          if (credentials.proof === "awaited") {
+            const keys = await logins.keysFor(user, network, secret);
+            if ("outcome" in keys) return refuse(session, user, keys);
+            const account = (await users.now()).get(accountName(user) ?? "");
+            return accept({ user: account?.name ?? "nobody", sendAs: account?.sendAs ?? [], keys });
+          }
+          const login = await logins.proven(user, credentials.proof, network, signal);
+          if (login.outcome !== "right") return refuse(session, user, login);
+          failures(session).count = 0;
+          return;
+        }
+        case "PLAIN":
+        case "LOGIN": {
+          const password = credentials.password.reveal();
+          const login = await logins.attempt({ user, password, network }, signal);
+          if (login.outcome !== "right") return refuse(session, user, login);
+          failures(session).count = 0;
+          return accept({ user: login.account.name, sendAs: login.account.sendAs });
+        }
+      }
     });
 
     on("mail", ({ user }, { sender }) => {
@@ -88,6 +120,20 @@ export default definePlugin({
     return close;
   },
 });
+
+/** What unknown names' salts are made with: kept, for a salt that changes at a restart would be nobody's (CASES U03). */
+async function keptSecret({ store }: Host): Promise<string> {
+  return await store.getOrSet("scram", randomBytes(32).toString("hex"), { ttl: "36500d" });
+}
+
+/** Clients take the strongest mechanism there is, and mostly no other when it fails. */
+async function tellWhoIsWithoutKeys(users: UsersFile, { log }: Host): Promise<void> {
+  const { withoutKeys } = await users.now();
+  if (withoutKeys === 0) return;
+  log.warning("accounts without keys for SCRAM can't log in by it: `user passwd` writes them", {
+    accounts: withoutKeys,
+  });
+}
 
 /** Why this `From:` field may not be the user's; `undefined`: it may. */
 function foreign(user: NonNullable<Session["user"]>, field: string): string | undefined {

@@ -10,7 +10,9 @@ import {
   Scalar,
   YAMLMap,
 } from "yaml";
+import type { ScramKeys } from "../../server/plugin.ts";
 import { type PasswordHash, readHash } from "./phc.ts";
+import { readKeys } from "./scram.ts";
 import { accountName, readSendAs } from "./senders.ts";
 
 /** Who may log in. */
@@ -18,6 +20,8 @@ export interface Account {
   /** Its address, in the form names are compared in. */
   readonly name: string;
   readonly hash: PasswordHash;
+  /** Of the same password, where it can be proven by SCRAM. */
+  readonly keys?: ScramKeys | undefined;
   /** The other addresses it may send as: `x@d`, `*@d`, `*`. */
   readonly sendAs: readonly string[];
 }
@@ -101,6 +105,7 @@ function readEntry({ key, value }: Pair, complain: Complain): Omit<Account, "nam
     return undefined;
   }
   let hash: PasswordHash | undefined;
+  let keys: ScramKeys | undefined;
   let sendAs: readonly string[] = [];
   const seen = new Set<unknown>();
   for (const { key: word, value: setting } of value.items) {
@@ -108,11 +113,12 @@ function readEntry({ key, value }: Pair, complain: Complain): Omit<Account, "nam
     if (seen.has(name)) complain(word, "this key is here twice");
     seen.add(name);
     if (name === "password") hash = readPassword(setting ?? word, value.flow === true, complain);
+    else if (name === "scram") keys = readScram(setting ?? word, complain);
     else if (name === "sendAs") sendAs = readSenders(setting ?? word, complain);
-    else complain(word, "unknown key: an account has `password` and `sendAs`");
+    else complain(word, "unknown key: an account has `password`, `scram` and `sendAs`");
   }
   if (!seen.has("password")) complain(key, "this account has no `password`; `user passwd` sets one");
-  return hash && { hash, sendAs };
+  return hash && { hash, keys, sendAs };
 }
 
 function readPassword(node: unknown, flow: boolean, complain: Complain): PasswordHash | undefined {
@@ -123,6 +129,13 @@ function readPassword(node: unknown, flow: boolean, complain: Complain): Passwor
     complain(node, "between { } a password hash must stand in quotes");
   } else if ("problem" in found) complain(node, found.problem);
   else return found.hash;
+  return undefined;
+}
+
+function readScram(node: unknown, complain: Complain): ScramKeys | undefined {
+  const read = readKeys(isScalar(node) && typeof node.value === "string" ? node.value : "");
+  if ("keys" in read) return read.keys;
+  complain(node, `${read.problem}; \`user passwd\` writes them`);
   return undefined;
 }
 
@@ -140,9 +153,14 @@ function readSenders(node: unknown, complain: Complain): string[] {
   return senders;
 }
 
-/** One change of a users file; `name` as {@linkcode accountName} gives it, `hash` a PHC string. */
+/** One change of a users file; `name` as {@linkcode accountName} gives it, `hash` a PHC string, `keys` for SCRAM. */
 export type Edit =
-  | { readonly action: "add" | "passwd"; readonly name: string; readonly hash: string }
+  | {
+    readonly action: "add" | "passwd";
+    readonly name: string;
+    readonly hash: string;
+    readonly keys?: string | undefined;
+  }
   | { readonly action: "remove"; readonly name: string };
 
 /** What came of an edit: the new text, or why there is none. */
@@ -160,13 +178,19 @@ export function editUsers(text: string, edit: Edit): Edited {
   if (edit.action !== "add" && !known) return { outcome: "unknown" };
   const top = topMap(document);
   if (edit.action === "add") {
-    top.items.push(document.createPair(edit.name, { password: quoted(edit.hash) }));
+    const scram = edit.keys === undefined ? {} : { scram: quoted(edit.keys) };
+    top.items.push(document.createPair(edit.name, { password: quoted(edit.hash), ...scram }));
   } else {
     const at = top.items.findIndex(({ key }) =>
       isScalar(key) && accountName(String(key.value)) === edit.name
     );
     if (edit.action === "remove") removeAt(document, top, at);
-    else (top.items[at]!.value as YAMLMap).set("password", quoted(edit.hash));
+    else {
+      const account = top.items[at]!.value as YAMLMap;
+      account.set("password", quoted(edit.hash));
+      if (edit.keys === undefined) account.delete("scram"); // they would be the old password's
+      else account.set("scram", quoted(edit.keys));
+    }
   }
   return { outcome: "edited", text: document.toString({ lineWidth: 0 }) };
 }

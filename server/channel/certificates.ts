@@ -1,11 +1,12 @@
 /**
  * The server's own certificates: read, checked, chosen by server name (SNI), and read again while the server runs.
  */
-import { createPrivateKey, X509Certificate } from "node:crypto";
+import { createHash, createPrivateKey, X509Certificate } from "node:crypto";
 import { dirname } from "node:path";
 import { createSecureContext, type SecureContext, type TlsOptions } from "node:tls";
 import type { Clock } from "../clock.ts";
 import type { Log } from "../log.ts";
+import { readCertificate } from "./x509/certificate.ts";
 
 /** One entry of the configuration's `tls:`. */
 export interface CertificateEntry {
@@ -21,6 +22,8 @@ export interface CertificateEntry {
 export interface Certificates {
   /** For `tls.createServer`: a new object after each reload that changed something. */
   readonly options: TlsOptions;
+  /** What a login can be bound to where the certificate for this server name was shown; as of this moment. */
+  readonly endPoints: (serverName: string | undefined) => Uint8Array | undefined;
   /**
    * Reads all files again, and takes them all or none.
    *
@@ -40,6 +43,7 @@ interface Loaded {
   readonly names: readonly string[];
   readonly cert: string;
   readonly key: string;
+  readonly endPoint: Uint8Array | undefined;
 }
 
 /** Editors, `cp` and ACME clients write two files in several steps: look only when they had time to finish. */
@@ -71,6 +75,11 @@ export async function loadCertificates(
   return {
     get options() {
       return options;
+    },
+    get endPoints() {
+      const current = loaded;
+      return (serverName: string | undefined) =>
+        current[serverName === undefined ? 0 : choose(current, serverName)]?.endPoint;
     },
     async reload() {
       await reload();
@@ -110,8 +119,33 @@ async function readAll(
         until: new Date(until).toISOString(),
       });
     }
-    return { cert, key, names: (entry.names ?? ownNames(certificate)).map((name) => name.toLowerCase()) };
+    const endPoint = serverEndPoint(certificate.raw);
+    return {
+      cert,
+      key,
+      endPoint,
+      names: (entry.names ?? ownNames(certificate)).map((name) => name.toLowerCase()),
+    };
   }));
+}
+
+/** Hashes by the OID of a signature's algorithm, in hexadecimal; where that is weak, SHA-256 (RFC 5929 §4.1). */
+const hashes: ReadonlyMap<string, string> = new Map([
+  ["2a864886f70d010104", "sha256"], // RSA with MD5
+  ["2a864886f70d010105", "sha256"], // RSA with SHA-1
+  ["2a864886f70d01010b", "sha256"],
+  ["2a864886f70d01010c", "sha384"],
+  ["2a864886f70d01010d", "sha512"],
+  ["2a8648ce3d0401", "sha256"], // ECDSA with SHA-1
+  ["2a8648ce3d040302", "sha256"],
+  ["2a8648ce3d040303", "sha384"],
+  ["2a8648ce3d040304", "sha512"],
+]);
+
+/** `tls-server-end-point` (RFC 5929 §4): undefined for signatures with no hash of their own, as Ed25519's, and with a choice of them. */
+export function serverEndPoint(certificate: Uint8Array): Uint8Array | undefined {
+  const hash = hashes.get(readCertificate(certificate)?.algorithm ?? "");
+  return hash === undefined ? undefined : createHash(hash).update(certificate).digest();
 }
 
 async function readText(path: string, what: string): Promise<string> {

@@ -65,6 +65,8 @@ export interface TlsState {
   readonly cipher: string;
   /** The server name the client asked for (SNI). */
   readonly serverName: string | undefined;
+  /** What a login can be bound to: `tls-server-end-point` (RFC 5929 §4); absent where the certificate has none. */
+  readonly endPoint?: Uint8Array | undefined;
 }
 
 /** The connection is gone: reset, closed under us, or its handshake failed. `message` says how, for the log. */

@@ -76,6 +76,10 @@ export class TlsAcceptor {
     });
   }
 
+  get endPoints(): Certificates["endPoints"] {
+    return this.#certificates.endPoints;
+  }
+
   #current(): Server {
     const options = this.#certificates.options;
     if (this.#server && this.#builtFrom === options) return this.#server;
@@ -99,6 +103,8 @@ function rawSocket(encrypted: TLSSocket): Socket {
 export interface Encryptor {
   /** The socket is paused, or is to be paused first; nothing read from it waits. @throws {ChannelLost} when it fails. */
   encrypt(socket: Socket): Promise<TLSSocket>;
+  /** What logins on a connection that is being encrypted now can be bound to, by server name. */
+  readonly endPoints?: (serverName: string | undefined) => Uint8Array | undefined;
 }
 
 /** What a {@linkcode NodeChannel} needs besides its socket. */
@@ -226,14 +232,17 @@ export class NodeChannel implements Channel {
     raw.off("data", this.#onData);
     raw.off("end", this.#onEnd);
     try {
+      const { endPoints } = this.#acceptor;
       const encrypted = await this.#acceptor.encrypt(raw);
       encrypted.on("error", this.#onError);
       this.#stream = encrypted;
       const cipher = encrypted.getCipher();
+      const serverName = (encrypted as TLSSocket & { servername?: string | false }).servername || undefined;
       this.#tls = {
         version: encrypted.getProtocol() ?? cipher.version,
         cipher: cipher.standardName ?? cipher.name,
-        serverName: (encrypted as TLSSocket & { servername?: string | false }).servername || undefined,
+        serverName,
+        endPoint: endPoints?.(serverName),
       };
       this.#listen(encrypted);
     } catch (error) {

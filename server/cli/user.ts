@@ -2,6 +2,7 @@
 import auth from "../../plugins/auth/mod.ts";
 import { type Changed, changeUsersFile, listUsersFile, UsersFile } from "../../plugins/auth/file.ts";
 import { hashPassword } from "../../plugins/auth/hash.ts";
+import { formatKeys, makeKeys } from "../../plugins/auth/scram.ts";
 import { accountName } from "../../plugins/auth/senders.ts";
 import { config } from "../config/config.ts";
 import { formatProblem, type Io, readSource, readValue, type Source } from "../config/read.ts";
@@ -115,8 +116,9 @@ async function change(
     const given =
       await (passwordStdin ? passwordFromPipe(io.stdin) : passwordFromTerminal(io.stdin, io.stderr));
     if ("refused" in given) return say(given.refused, 1);
-    const hash = await hashPassword(given.password);
-    changed = await changeUsersFile(file, { action, name, hash }, { ...(owner && { owner }) });
+    const [hash, made] = [await hashPassword(given.password), await makeKeys(given.password)];
+    const keys = made && formatKeys(made);
+    changed = await changeUsersFile(file, { action, name, hash, keys }, { ...(owner && { owner }) });
   }
   if (changed.outcome === "broken") return say(changed.problems.join("\n"), 1);
   if (changed.outcome !== "edited") return say(refusal(changed.outcome, name, file), 1);

@@ -106,7 +106,7 @@ function askAddress(
         resolve(answer);
         asked.destroy();
       };
-      // The runtime has verified it already, and not well enough: see `smtp/x509/certificate.ts`.
+      // The runtime has verified it already, and not well enough: see `channel/x509/certificate.ts`.
       const shown = shownBy(response.socket as TLSSocket);
       if (shown === undefined || !trust.leadsFrom(shown.leaf, shown.sent)) {
         return end(failed("certificate", "the certificate leads to no trusted authority"));

@@ -150,6 +150,8 @@ const saslMechanisms = [
   "LOGIN",
   "XOAUTH2",
   "OAUTHBEARER",
+  "SCRAM-SHA-256",
+  "SCRAM-SHA-256-PLUS",
   "EXTERNAL",
 ] satisfies Credentials["mechanism"][];
 
@@ -180,7 +182,8 @@ function whatIsWrong(made: unknown): string | undefined {
   }
   const known: readonly unknown[] = saslMechanisms;
   if (
-    mechanisms !== undefined && !(Array.isArray(mechanisms) && mechanisms.every((one) => known.includes(one)))
+    mechanisms !== undefined && typeof mechanisms !== "function" &&
+    !(Array.isArray(mechanisms) && mechanisms.every((one) => known.includes(one)))
   ) {
     return `mechanisms is not a list of ${saslMechanisms.join(", ")}`;
   }

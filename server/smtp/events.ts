@@ -2,7 +2,7 @@
 import type { Address } from "./address.ts";
 import type { MailParams, RcptParams } from "./params.ts";
 import type { Reply } from "./reply.ts";
-import type { Mechanism, SaslCredentials } from "./sasl.ts";
+import type { Mechanism, ProofMechanism, SaslCredentials } from "./sasl.ts";
 import type { BelievedLogin, ProxiedClient } from "./xclient.ts";
 
 /** What a session needs to know of its listener. */
@@ -23,7 +23,12 @@ export interface SessionOptions {
   /** Whether the connection is encrypted from its first byte. */
   readonly encrypted: boolean;
   /** What AUTH offers; `inClear`: even without TLS, which only loopback may have. */
-  readonly auth: { readonly mechanisms: readonly Mechanism[]; readonly inClear: boolean };
+  readonly auth: {
+    readonly mechanisms: readonly Mechanism[];
+    readonly inClear: boolean;
+    /** Whether a login can be bound to the connection now; absent: never. */
+    readonly canBind?: () => boolean;
+  };
   /** Whether somebody is taken to have logged in from the beginning. */
   readonly authenticated?: boolean;
   /** The client is in a trusted network: it may go on talking behind its HELO (CASES P02). */
@@ -40,7 +45,14 @@ export interface SessionOptions {
 export type Question =
   /** `extended`: EHLO or LHLO, not HELO. */
   | { readonly about: "helo"; readonly name: string; readonly extended: boolean }
-  | { readonly about: "auth"; readonly mechanism: Mechanism; readonly credentials: SaslCredentials }
+  | { readonly about: "auth"; readonly credentials: SaslCredentials }
+  /** A turn of a proof: the answer is a challenge (334), a refusal, or nothing: logged in. */
+  | {
+    readonly about: "proof";
+    readonly mechanism: ProofMechanism;
+    readonly message: string;
+    readonly turn: "first" | "next";
+  }
   | { readonly about: "mail"; readonly sender: Address; readonly params: MailParams }
   | { readonly about: "rcpt"; readonly recipient: Address; readonly params: RcptParams }
   | { readonly about: "message" }

@@ -4,14 +4,25 @@
  * and what the replies are, is the session's business.
  */
 
+/** Mechanisms whose client sends a secret. */
+export type SecretMechanism = "PLAIN" | "LOGIN" | "XOAUTH2" | "OAUTHBEARER";
+/** Mechanisms whose client proves that it has one: what is said back and forth is somebody else's to read and to make. */
+export type ProofMechanism = "SCRAM-SHA-256" | "SCRAM-SHA-256-PLUS";
 /** The mechanisms there are machines for. */
-export type Mechanism = "PLAIN" | "LOGIN" | "XOAUTH2" | "OAUTHBEARER";
+export type Mechanism = SecretMechanism | ProofMechanism;
 
 /** What an exchange says next. */
 export type SaslStep =
   /** 334 with this text, which is base64 already and may be empty. */
   | { readonly kind: "challenge"; readonly text: string }
   | SaslCredentials
+  /** What the client of a proof says, decoded; `first`: it begins. */
+  | {
+    readonly kind: "message";
+    readonly mechanism: ProofMechanism;
+    readonly text: string;
+    readonly turn: "first" | "next";
+  }
   /** 501 5.5.2, `cancelled` 501 5.7.0 (RFC 4954 §4); the exchange is over. */
   | { readonly kind: "bad"; readonly problem: "base64" | "cancelled" | "malformed" };
 
@@ -24,6 +35,7 @@ export interface SaslCredentials {
   readonly user: string;
   /** The password, or the bearer token. Never empty. */
   readonly secret: SecretText;
+  readonly mechanism: SecretMechanism;
 }
 
 /** One running AUTH command: begin it with `begin`, or with `next` where the command line has an initial response. */
@@ -68,14 +80,16 @@ export class SecretText {
   }
 }
 
+type Offered = Omit<SaslCredentials, "mechanism">;
+
 /** A mechanism: what it asks for, answer by answer, and what it makes of the answers. */
 interface Script {
   /** One for each answer of the client, in base64. With an initial response the first is not sent. */
   readonly challenges: readonly string[];
-  readonly read: (answers: readonly string[]) => SaslCredentials | undefined;
+  readonly read: (answers: readonly string[]) => Offered | undefined;
 }
 
-const scripts: Record<Mechanism, Script> = {
+const scripts: Record<SecretMechanism, Script> = {
   PLAIN: { challenges: [""], read: ([message = ""]) => readPlain(message) },
   LOGIN: {
     challenges: [btoa("Username:"), btoa("Password:")],
@@ -91,15 +105,52 @@ const scripts: Record<Mechanism, Script> = {
  * @param mechanism Its canonical name; whether it is offered has been checked.
  */
 export function startSasl(mechanism: Mechanism): SaslExchange {
-  return new Exchange(mechanism);
+  return isProof(mechanism) ? new ProofExchange(mechanism) : new Exchange(mechanism);
+}
+
+const isProof = (mechanism: Mechanism): mechanism is ProofMechanism =>
+  mechanism === "SCRAM-SHA-256" || mechanism === "SCRAM-SHA-256-PLUS";
+
+/** Decodes what the client says, for as many turns as it takes. */
+class ProofExchange implements SaslExchange {
+  readonly mechanism: ProofMechanism;
+  #state: "new" | "asked" | "goes-on" | "over" = "new";
+
+  constructor(mechanism: ProofMechanism) {
+    this.mechanism = mechanism;
+  }
+
+  begin(): SaslStep {
+    if (this.#state !== "new") return this.#fail("malformed");
+    this.#state = "asked";
+    return { kind: "challenge", text: "" };
+  }
+
+  next(response: string): SaslStep {
+    if (this.#state === "over") return this.#fail("malformed");
+    if (response === "*") return this.#fail("cancelled");
+    if (this.#state === "new" && response === "") return this.#fail("base64");
+    const octets = decodeBase64(this.#state === "new" && response === "=" ? "" : response);
+    if (octets === undefined) return this.#fail("base64");
+    const text = decodeUtf8(octets);
+    if (text === undefined) return this.#fail("malformed");
+    const turn = this.#state === "goes-on" ? "next" : "first";
+    this.#state = "goes-on";
+    return { kind: "message", mechanism: this.mechanism, text, turn };
+  }
+
+  #fail(problem: "base64" | "cancelled" | "malformed"): SaslStep {
+    this.#state = "over";
+    return { kind: "bad", problem };
+  }
 }
 
 class Exchange implements SaslExchange {
-  readonly mechanism: Mechanism;
+  readonly mechanism: SecretMechanism;
   #state: "new" | "asked" | "over" = "new";
   readonly #answers: string[] = [];
 
-  constructor(mechanism: Mechanism) {
+  constructor(mechanism: SecretMechanism) {
     this.mechanism = mechanism;
   }
 
@@ -129,7 +180,7 @@ class Exchange implements SaslExchange {
     const credentials = read(this.#answers);
     if (credentials === undefined) return this.#fail("malformed");
     this.#end();
-    return credentials;
+    return { ...credentials, mechanism: this.mechanism };
   }
 
   #ask(): SaslStep {
@@ -148,14 +199,14 @@ class Exchange implements SaslExchange {
 }
 
 /** `[authzid] NUL authcid NUL passwd` (RFC 4616 §2). */
-function readPlain(message: string): SaslCredentials | undefined {
+function readPlain(message: string): Offered | undefined {
   const [authorizationId, user, password, ...more] = message.split("\0", 4);
   if (authorizationId === undefined || user === undefined || password === undefined) return undefined;
   return more.length === 0 ? offer(authorizationId, user, password) : undefined;
 }
 
 /** `user=…^Aauth=Bearer …^A^A`. */
-function readXoauth2(message: string): SaslCredentials | undefined {
+function readXoauth2(message: string): Offered | undefined {
   const [user = "", authorization = "", ...end] = message.split("\x01", 5);
   if (!user.startsWith("user=") || !authorization.startsWith("auth=") || end.join("|") !== "|") {
     return undefined;
@@ -168,7 +219,7 @@ function readXoauth2(message: string): SaslCredentials | undefined {
  * `n,a=user,^Akey=value^A…^A^A` (RFC 7628 §3.1). The identity may be left out there; who asks for credentials here
  * needs a name, so it may not. `p=` asks for channel binding, which a bearer token has none of.
  */
-function readOauthBearer(message: string): SaslCredentials | undefined {
+function readOauthBearer(message: string): Offered | undefined {
   const [header = "", ...pairs] = message.split("\x01");
   if (pairs.pop() !== "" || pairs.pop() !== "") return undefined;
   if (!pairs.every((pair) => /^[A-Za-z]+=/.test(pair))) return undefined;
@@ -193,7 +244,7 @@ function decodeSaslName(text: string): string | undefined {
  * A name goes to logs, to `Received` and to plugins: no control characters (RFC 4013 §2.3). An empty secret is refused
  * here because some directories take one for an anonymous login (RFC 4513 §5.1.2) and say yes.
  */
-function offer(authorizationId: string, user: string, secret: string): SaslCredentials | undefined {
+function offer(authorizationId: string, user: string, secret: string): Offered | undefined {
   const control = /\p{Cc}/u;
   if (user === "" || secret === "" || secret.includes("\0")) return undefined;
   if (control.test(user) || control.test(authorizationId)) return undefined;

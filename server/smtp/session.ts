@@ -11,7 +11,7 @@ import type { Event, Question, SessionOptions } from "./events.ts";
 import { Inbox } from "./line.ts";
 import { type ContentProblem, type ContentRules, MessageReader } from "./reader.ts";
 import { format, isPositive, replies, type Reply } from "./reply.ts";
-import type { SaslExchange, SaslStep } from "./sasl.ts";
+import type { Mechanism, SaslExchange, SaslStep } from "./sasl.ts";
 import { readXclient, xclientExtension } from "./xclient.ts";
 
 export type { Event, Question, SessionOptions } from "./events.ts";
@@ -360,7 +360,7 @@ export class SmtpSession {
   }
 
   #extensions(): string[] {
-    const { limits, auth } = this.#options;
+    const { limits } = this.#options;
     const offered = [
       "PIPELINING",
       `SIZE ${limits.message}`,
@@ -371,10 +371,15 @@ export class SmtpSession {
       "DSN",
     ];
     if (this.#options.canStartTls && !this.#encrypted) offered.push("STARTTLS");
-    if (this.#mayAuth()) offered.push(`AUTH ${auth.mechanisms.join(" ")}`);
+    if (this.#mayAuth()) offered.push(`AUTH ${this.#mechanisms().join(" ")}`);
     const { proxy } = this.#options;
     if (proxy && this.#introduction === "possible") offered.push(xclientExtension(proxy));
     return [...offered, ...this.#options.extensions?.() ?? [], "HELP"];
+  }
+
+  #mechanisms(): readonly Mechanism[] {
+    const { mechanisms, canBind } = this.#options.auth;
+    return canBind?.() ? mechanisms : mechanisms.filter((one) => one !== "SCRAM-SHA-256-PLUS");
   }
 
   #mayAuth(): boolean {
@@ -477,7 +482,7 @@ export class SmtpSession {
       const possible = this.#options.auth.mechanisms.length > 0 && this.#options.role === "submission";
       return this.#error(possible ? replies.tlsRequired : replies.loginNotHere);
     }
-    const login = readAuth(argument, this.#options.auth.mechanisms);
+    const login = readAuth(argument, this.#mechanisms());
     if (login.kind === "refused") return this.#error(login.reply);
     return this.#sasl(login.value.exchange, login.value.step);
   }
@@ -498,19 +503,37 @@ export class SmtpSession {
     if (step.kind === "bad") {
       return this.#error(saslProblems[step.problem]);
     }
+    if (step.kind === "message") {
+      const { mechanism, text: message, turn } = step;
+      return this.#ask({ about: "proof", mechanism, message, turn }, (answer) => {
+        const said = answer as Reply | undefined;
+        if (said?.code !== 334) return this.#loggedIn(said);
+        const before = this.#output;
+        this.#mode = { kind: "response", exchange };
+        this.#say(said);
+        this.#refuseEarly(before);
+        return undefined;
+      });
+    }
     const another = step.authorizationId !== "" &&
       step.authorizationId.toLowerCase() !== step.user.toLowerCase();
     if (another) return this.#loginFailed(replies.loginFailed); // nobody acts as somebody else (CASES U05)
-    return this.#ask({ about: "auth", mechanism: exchange.mechanism, credentials: step }, (objection) => {
-      const before = this.#output;
-      if (objection) this.#loginFailed(objection as Reply);
-      else {
-        this.#authenticated = true;
-        this.#say(replies.loggedIn);
-      }
-      this.#refuseEarly(before);
-      return undefined;
-    });
+    return this.#ask(
+      { about: "auth", credentials: step },
+      (objection) => this.#loggedIn(objection as Reply | undefined),
+    );
+  }
+
+  #loggedIn(objection: Reply | undefined): undefined {
+    const before = this.#output;
+    if (objection?.code === 501) this.#error(objection);
+    else if (objection) this.#loginFailed(objection);
+    else {
+      this.#authenticated = true;
+      this.#say(replies.loggedIn);
+    }
+    this.#refuseEarly(before);
+    return undefined;
   }
 
   #loginFailed(reply: Reply): undefined {

@@ -18,6 +18,7 @@ function play(mechanism: Mechanism, initial: string | undefined, ...lines: strin
 function shown(step: SaslStep): string {
   if (step.kind === "challenge") return `334 ${step.text}`;
   if (step.kind === "bad") return step.problem;
+  if (step.kind === "message") return `${step.turn} ${step.text}`;
   return `${JSON.stringify(step.authorizationId)} ${JSON.stringify(step.user)} ${
     JSON.stringify(step.secret.reveal())
   }`;
@@ -118,8 +119,20 @@ Deno.test("X04: a secret shows itself to nobody who does not ask", () => {
   ok(Deno.inspect(new SecretText("x")).includes("[secret]"));
 });
 
+Deno.test("U02 SCRAM: what the client says is decoded, turn by turn; a cancelled or malformed one is over", () => {
+  equal(shown(play("SCRAM-SHA-256", encode("n,,n=u,r=x"))), "first n,,n=u,r=x");
+  equal(shown(play("SCRAM-SHA-256", undefined, encode("n,,n=u,r=x"))), "first n,,n=u,r=x");
+  equal(shown(play("SCRAM-SHA-256-PLUS", encode("a"), encode("b"), "")), "next ");
+  equal(shown(play("SCRAM-SHA-256", "=")), "first ");
+  equal(shown(play("SCRAM-SHA-256", "")), "base64");
+  equal(shown(play("SCRAM-SHA-256", encode("a"), "*")), "cancelled");
+  equal(shown(play("SCRAM-SHA-256", encode("a"), "*", encode("b"))), "malformed");
+  equal(shown(play("SCRAM-SHA-256", "YQ")), "base64");
+  equal(shown(play("SCRAM-SHA-256", "//8=")), "malformed");
+});
+
 Deno.test("U02 property: any lines give a step, and credentials only with a user and a secret", () => {
-  const mechanism = fc.constantFrom<Mechanism>("PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER");
+  const mechanism = fc.constantFrom<Mechanism>("PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER", "SCRAM-SHA-256");
   const part = fc.constantFrom("\0", "\x01", "user=", "a", "auth=Bearer ", "n,a=", ",", "=", "\r\n", "ü");
   const line = fc.oneof(
     fc.array(part, { maxLength: 8 }).map((parts) => encode(parts.join(""))),

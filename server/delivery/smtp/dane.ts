@@ -5,8 +5,8 @@
 import { Buffer } from "node:buffer";
 import { createHash, createPublicKey } from "node:crypto";
 import type { DnsFailure, Query, RecordData } from "../../dns.ts";
-import { type Certificate, hex, readCertificate } from "./x509/certificate.ts";
-import { follow } from "./x509/chain.ts";
+import { type Certificate, hex, readCertificate } from "../../channel/x509/certificate.ts";
+import { follow } from "../../channel/x509/chain.ts";
 
 /** A TLSA record (RFC 6698 §2.1). */
 export type Tlsa = RecordData["TLSA"];

@@ -16,8 +16,8 @@ import {
 import { ChannelLost } from "../../channel/channel.ts";
 import type { Encryptor } from "../../channel/node.ts";
 import { type DaneResult, matchDane, type Tlsa } from "./dane.ts";
-import { type Certificate, readCertificate } from "./x509/certificate.ts";
-import { follow } from "./x509/chain.ts";
+import { type Certificate, readCertificate } from "../../channel/x509/certificate.ts";
+import { follow } from "../../channel/x509/chain.ts";
 
 /** Certificate authorities that are trusted. */
 export class Trust {

@@ -2,7 +2,7 @@
 import { fileURLToPath } from "node:url";
 import { X509Certificate } from "node:crypto";
 import { ok } from "node:assert/strict";
-import { type Certificate, readCertificate } from "../../../../server/delivery/smtp/x509/certificate.ts";
+import { type Certificate, readCertificate } from "../../../../server/channel/x509/certificate.ts";
 
 /** The path of a file here. */
 export const fileOf = (name: string): string => fileURLToPath(new URL(name, import.meta.url));

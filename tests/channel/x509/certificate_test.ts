@@ -1,8 +1,8 @@
 /** Which certificates prove anything: those that every reader reads alike. */
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import fc from "fast-check";
-import { extensionIds, readCertificate } from "../../../../server/delivery/smtp/x509/certificate.ts";
-import { certificateOf, derOf } from "../certs/files.ts";
+import { extensionIds, readCertificate } from "../../../server/channel/x509/certificate.ts";
+import { certificateOf, derOf } from "../../delivery/smtp/certs/files.ts";
 
 Deno.test("a certificate of version 3 is read: its key, its extensions, its algorithm", () => {
   const one = certificateOf("server");

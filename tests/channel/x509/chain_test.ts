@@ -1,8 +1,8 @@
 /** Where the signatures of a chain lead. */
 import { strictEqual as equal } from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
-import { type Anchors, follow } from "../../../../server/delivery/smtp/x509/chain.ts";
-import { certificateOf, fileOf } from "../certs/files.ts";
+import { type Anchors, follow } from "../../../server/channel/x509/chain.ts";
+import { certificateOf, fileOf } from "../../delivery/smtp/certs/files.ts";
 
 const authority = new X509Certificate(Deno.readTextFileSync(fileOf("authority.pem")));
 const anchors: Anchors = {
