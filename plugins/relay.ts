@@ -1,7 +1,15 @@
 /** Says who may send to domains that are not ours: by network, by authenticated user, by recipient domain. */
 import ipaddr from "ipaddr.js";
 import { domainToASCII } from "node:url";
-import { accept, type Address, because, cidr, definePlugin, z } from "../server/plugin.ts";
+import {
+  accept,
+  type Address,
+  because,
+  cidr,
+  type ClientCertificate,
+  definePlugin,
+  z,
+} from "../server/plugin.ts";
 import { isWholeTopLevel, routed } from "./addresses.ts";
 
 /** Private blocks that are shorter than any network a single organisation has on the internet. */
@@ -41,6 +49,22 @@ const pattern = z.string().overwrite((text) => domainToASCII(text) || text).supe
   }
 });
 
+/** As `openssl x509 -fingerprint -sha256` has it, with colons and in either case; or a name. */
+const certificate = z.string().meta({ examples: ["printer.example.org"] }).overwrite((text) => {
+  const digits = text.replaceAll(":", "").toLowerCase();
+  return /^[0-9a-f]{64}$/.test(digits) ? digits : text.toLowerCase();
+}).superRefine((text, context) => {
+  if (/^[0-9a-f]{64}$/.test(text) || /^[a-z0-9_.@+-]+$/.test(text) && /[.@]/.test(text)) return;
+  const message =
+    `"${text}" is neither a SHA-256 fingerprint of a certificate nor a name such as printer.example.org`;
+  context.addIssue({ code: "custom", message });
+});
+
+/** The fingerprint is the certificate's own, whoever issued it; a name is what its issuer says, if that one is trusted. */
+function isShown(wanted: string, { fingerprint, names, trust }: ClientCertificate): boolean {
+  return fingerprint === wanted || (trust === "trusted" && names.includes(wanted));
+}
+
 /** The plugin `relay`. */
 export default definePlugin({
   name: "relay",
@@ -53,17 +77,20 @@ export default definePlugin({
       .describe(
         "Authenticated users that may send to any domain: true for all, or a list of accounts (*@domain for a domain's)",
       ),
+    certificates: z.array(certificate).default([]).describe(
+      "Clients that may send to any domain, by their certificate: its SHA-256 fingerprint, or a name in a trusted one",
+    ),
     domains: z.array(pattern).default([])
       .describe(
         "Recipient domains that anyone may send to, as to their backup MX or gateway; *.domain for its subdomains",
       ),
   }),
-  setup(on, { networks, users, domains }, host) {
+  setup(on, { networks, users, certificates, domains }, host) {
     if (
-      networks.length === 0 && domains.length === 0 &&
+      networks.length === 0 && domains.length === 0 && certificates.length === 0 &&
       (users === false || (users !== true && users.length === 0))
     ) {
-      host.log.warning("nobody may relay: name `networks`, `users` or `domains`");
+      host.log.warning("nobody may relay: name `networks`, `users`, `certificates` or `domains`");
     }
     const exact = new Set(domains.filter((name) => !name.startsWith("*.")));
     const suffixes = domains.filter((name) => name.startsWith("*.")).map((name) => name.slice(1));
@@ -82,12 +109,15 @@ export default definePlugin({
     const yes = {
       users: because("users", accept()),
       networks: networks.map((network) => because(`networks: ${network}`, accept())),
+      certificates: certificates.map((one) => because(`certificates: ${one}`, accept())),
       domains: because("domains", accept()),
     };
-    on("rcpt", ({ user, remote }, recipient) => {
+    on("rcpt", ({ user, remote, tls }, recipient) => {
       if (user && mayRelay(user.name)) return yes.users;
       const place = networks.findIndex((network) => network.has(remote.address));
       if (place >= 0) return yes.networks[place];
+      const shown = tls?.client ? certificates.findIndex((one) => isShown(one, tls.client!)) : -1;
+      if (shown >= 0) return yes.certificates[shown];
       if (relayed(recipient)) return yes.domains;
     });
   },

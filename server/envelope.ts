@@ -11,7 +11,7 @@ export class ClientSession implements Session {
   helo: string | undefined = undefined;
   /** Whether it said EHLO or LHLO. */
   extended = false;
-  tls: { readonly version: string; readonly cipher: string } | undefined = undefined;
+  tls: Session["tls"] = undefined;
   user: { readonly name: string; readonly sendAs: readonly string[] } | undefined = undefined;
 
   constructor(

@@ -8,6 +8,7 @@ import { Admission, type ConnectionLimits, type Refusal, type Ticket } from "./l
 import { Burst } from "./listen/burst.ts";
 import type { Certificates } from "./channel/certificates.ts";
 import type { Channel } from "./channel/channel.ts";
+import type { ClientAuthorities } from "./channel/clients.ts";
 import { DenoChannel } from "./channel/deno.ts";
 import { NodeChannel, TlsAcceptor } from "./channel/node.ts";
 import type { Clock } from "./clock.ts";
@@ -44,6 +45,8 @@ export interface ListenOptions<L extends Listener = Listener> {
   readonly limits: ConnectionLimits;
   /** Absent: STARTTLS is not offered. */
   readonly certificates?: Certificates | undefined;
+  /** Whose certificates a listener's clients may show; absent: they aren't asked. */
+  clients?(listener: L): ClientAuthorities | undefined;
   /** Runs one session. When it is over the channel is closed, and aborted where the client lingers. */
   serve(channel: Channel, connection: Connection<L>): Promise<void>;
   /** What a refused client is told before it is closed: a 421. */
@@ -131,6 +134,8 @@ class House<L extends Listener> implements Listeners {
   readonly #options: ListenOptions<L>;
   readonly #admission: Admission;
   readonly #tls: TlsAcceptor | undefined;
+  /** Of listeners that ask for certificates. */
+  readonly #asking = new Map<L, TlsAcceptor>();
   readonly #draining = new AbortController();
   readonly #guests = new Set<Guest>();
   /** With what cancels their deadline. */
@@ -145,7 +150,13 @@ class House<L extends Listener> implements Listeners {
     const { clock, log, certificates } = options;
     this.#options = options;
     this.#admission = new Admission(lowered(options, options.limits));
-    this.#tls = certificates && new TlsAcceptor(certificates, clock, options.handshakeMs ?? 30_000);
+    const { handshakeMs = 30_000, clients, listeners } = options;
+    this.#tls = certificates && new TlsAcceptor(certificates, clock, handshakeMs);
+    for (const listener of certificates ? listeners : []) {
+      const authorities = clients?.(listener);
+      if (!authorities) continue;
+      this.#asking.set(listener, new TlsAcceptor(certificates!, clock, handshakeMs, authorities));
+    }
     this.#failures = new Burst(
       clock,
       (count, why) => log.error("connections can't be accepted; trying again", { error: why, count }),
@@ -234,7 +245,7 @@ class House<L extends Listener> implements Listeners {
   #arrivedNode(socket: Socket, listener: L): void {
     if (socket.remoteAddress === undefined) return void socket.destroy(); // reset before it was accepted
     const channel: NodeChannel = new NodeChannel(socket, {
-      ...(this.#tls && listener.tls !== "none" && { tls: this.#tls }),
+      ...(this.#tls && listener.tls !== "none" && { tls: this.#asking.get(listener) ?? this.#tls }),
       onClosed: () => this.#gone(channel, guest), // never before this function is over
     });
     const guest = this.#admit(channel, listener);

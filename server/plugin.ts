@@ -134,9 +134,28 @@ export interface Session {
   /** Its address is in `trustedNetworks`, or it is the server itself: nobody to be suspicious of. */
   readonly trusted: boolean;
   /** Absent in the clear. */
-  readonly tls: { readonly version: string; readonly cipher: string } | undefined;
+  readonly tls:
+    | {
+      readonly version: string;
+      readonly cipher: string;
+      /** The certificate that the client has shown, where the listener asks for one; it has its key. */
+      readonly client?: ClientCertificate | undefined;
+    }
+    | undefined;
   /** Who logged in, and what else it may send as (`x@d`, `*@d`, `*`). */
   readonly user: { readonly name: string; readonly sendAs: readonly string[] } | undefined;
+}
+
+/** A client's certificate. */
+export interface ClientCertificate {
+  /** SHA-256 of the certificate, as 64 hexadecimal digits in lower case. */
+  readonly fingerprint: string;
+  /** Its subject, such as `O=Example, CN=printer`: for people. */
+  readonly subject: string;
+  /** The DNS names and mail addresses it is for, lower case: worth something only where it is trusted. */
+  readonly names: readonly string[];
+  /** Whether an authority of the listener has issued it, and it is still valid. */
+  readonly trust: "trusted" | "expired" | "untrusted";
 }
 
 /** One mail transaction (RFC 5321 §3.3): its envelope, as far as it has come. */

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { Watch } from "./admin/watch.ts";
 import { startedFrom } from "./backup.ts";
 import { type Certificates, loadCertificates } from "./channel/certificates.ts";
+import { type ClientAuthorities, loadAuthorities } from "./channel/clients.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
 import { formatProblem, type Problem } from "./config/read.ts";
@@ -246,9 +247,11 @@ export class Server {
     });
   }
 
-  #listen({ listen, limits }: Config): Promise<Listeners> {
+  async #listen({ listen, limits }: Config): Promise<Listeners> {
     const traits = new Map<Listener, ListenerTraits>(listen.map((one) => [one, one]));
-    return openListeners({
+    const clients = await this.#authorities(listen);
+    return await openListeners({
+      clients: (listener) => clients.get(listener),
       listeners: [...traits.keys()],
       limits,
       certificates: this.#certificates,
@@ -264,6 +267,17 @@ export class Server {
         await this.#sessions!.serve(channel, traits.get(listener)!, introducer);
       },
     });
+  }
+
+  async #authorities(listen: Config["listen"]): Promise<Map<Listener, ClientAuthorities>> {
+    const found = new Map<Listener, ClientAuthorities>();
+    for (const listener of listen) {
+      if (!listener.clientCertificates) continue;
+      const { ca, required } = listener.clientCertificates;
+      const pem = await loadAuthorities(ca);
+      found.set(listener, { pem, certificate: required ? "required" : "optional" });
+    }
+    return found;
   }
 
   #proxyKind(address: string): "header" | "command" | undefined {

@@ -22,6 +22,8 @@ export interface CertificateEntry {
 export interface Certificates {
   /** For `tls.createServer`: a new object after each reload that changed something. */
   readonly options: TlsOptions;
+  /** The same, asking clients for certificates of these authorities (PEM). */
+  withAuthorities(pem: readonly string[]): TlsOptions;
   /** What a login can be bound to where the certificate for this server name was shown; as of this moment. */
   readonly endPoints: (serverName: string | undefined) => Uint8Array | undefined;
   /**
@@ -76,6 +78,7 @@ export async function loadCertificates(
     get options() {
       return options;
     },
+    withAuthorities: (pem) => serverOptions(loaded, pem),
     get endPoints() {
       const current = loaded;
       return (serverName: string | undefined) =>
@@ -173,13 +176,14 @@ function ownNames(certificate: X509Certificate): string[] {
   return [...alternative.matchAll(/DNS:([^,\s"]+)/g)].map((found) => found[1]!);
 }
 
-function serverOptions(loaded: readonly Loaded[]): TlsOptions {
+function serverOptions(loaded: readonly Loaded[], authorities?: readonly string[]): TlsOptions {
   const { cert, key } = loaded[0]!;
-  const options: TlsOptions = { cert, key, minVersion: "TLSv1.2" };
+  const ca = authorities && { ca: [...authorities] };
+  const options: TlsOptions = { cert, key, minVersion: "TLSv1.2", ...ca };
   // With a callback the runtime builds its TLS configuration anew for each handshake, and no session is resumed.
   if (loaded.length === 1) return options;
   const contexts = loaded.map((one) =>
-    createSecureContext({ cert: one.cert, key: one.key, minVersion: "TLSv1.2" })
+    createSecureContext({ cert: one.cert, key: one.key, minVersion: "TLSv1.2", ...ca })
   );
   return {
     ...options,

@@ -1,3 +1,5 @@
+import type { ClientCertificate } from "./clients.ts";
+
 /**
  * A transmission channel (RFC 5321 §2.3.8, §3.1): the two-way byte stream between an SMTP client and this server.
  * Not a transport: that is what carries a message onward.
@@ -65,6 +67,8 @@ export interface TlsState {
   readonly cipher: string;
   /** The server name the client asked for (SNI). */
   readonly serverName: string | undefined;
+  /** Who the client is, where the listener asks for certificates and it has shown one. */
+  readonly client?: ClientCertificate | undefined;
   /** What a login can be bound to: `tls-server-end-point` (RFC 5929 §4); absent where the certificate has none. */
   readonly endPoint?: Uint8Array | undefined;
 }

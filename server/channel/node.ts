@@ -6,8 +6,10 @@
 import type { Socket } from "node:net";
 import { createServer, type Server, type TLSSocket } from "node:tls";
 import type { Clock } from "../clock.ts";
+import { X509Certificate } from "node:crypto";
 import type { Certificates } from "./certificates.ts";
 import { type Channel, ChannelLost, type Endpoint, type TlsState } from "./channel.ts";
+import { type ClientAuthorities, type ClientCertificate, clientOf } from "./clients.ts";
 import { endpoint } from "./endpoint.ts";
 
 /** So much may wait unread before the socket is paused; the kernel's window then slows the client. */
@@ -26,11 +28,18 @@ export class TlsAcceptor {
   readonly #clock: Clock;
   readonly #handshakeMs: number;
   readonly #handshakes = new Map<Socket, Handshake>();
+  readonly #clients: ClientAuthorities | undefined;
+  readonly #authorities: readonly X509Certificate[];
   #server: Server | undefined;
   #builtFrom: unknown;
 
-  /** @param handshakeMs How long a client may take for its handshake, in milliseconds. */
-  constructor(certificates: Certificates, clock: Clock, handshakeMs: number) {
+  /**
+   * @param handshakeMs How long a client may take for its handshake, in milliseconds.
+   * @param clients Whose certificates clients may show; absent: they aren't asked.
+   */
+  constructor(certificates: Certificates, clock: Clock, handshakeMs: number, clients?: ClientAuthorities) {
+    this.#clients = clients;
+    this.#authorities = clients?.pem.map((pem) => new X509Certificate(pem)) ?? [];
     this.#certificates = certificates;
     this.#clock = clock;
     this.#handshakeMs = handshakeMs;
@@ -76,6 +85,14 @@ export class TlsAcceptor {
     });
   }
 
+  /** Whose certificate the client has shown. @throws {ChannelLost} where it has to be trusted and isn't. */
+  clientOf(encrypted: TLSSocket): ClientCertificate | undefined {
+    if (!this.#clients) return undefined;
+    const client = clientOf(encrypted, this.#authorities, this.#clock.now());
+    if (this.#clients.certificate === "optional" || client?.trust === "trusted") return client;
+    throw new ChannelLost("the client's certificate is not of an authority of this listener");
+  }
+
   get endPoints(): Certificates["endPoints"] {
     return this.#certificates.endPoints;
   }
@@ -84,7 +101,15 @@ export class TlsAcceptor {
     const options = this.#certificates.options;
     if (this.#server && this.#builtFrom === options) return this.#server;
     this.#builtFrom = options;
-    const server = createServer(options);
+    const server = createServer(
+      this.#clients
+        ? {
+          ...this.#certificates.withAuthorities(this.#clients.pem),
+          requestCert: true,
+          rejectUnauthorized: this.#clients.certificate === "required",
+        }
+        : options,
+    );
     server.on("secureConnection", (encrypted) => this.#handshakes.get(rawSocket(encrypted))?.done(encrypted));
     server.on("tlsClientError", (error, encrypted) => {
       this.#handshakes.get(rawSocket(encrypted))?.failed(error);
@@ -103,6 +128,8 @@ function rawSocket(encrypted: TLSSocket): Socket {
 export interface Encryptor {
   /** The socket is paused, or is to be paused first; nothing read from it waits. @throws {ChannelLost} when it fails. */
   encrypt(socket: Socket): Promise<TLSSocket>;
+  /** Whose certificate the peer has shown. @throws {ChannelLost} where it has to show another. */
+  clientOf?(encrypted: TLSSocket): ClientCertificate | undefined;
   /** What logins on a connection that is being encrypted now can be bound to, by server name. */
   readonly endPoints?: (serverName: string | undefined) => Uint8Array | undefined;
 }
@@ -236,6 +263,7 @@ export class NodeChannel implements Channel {
       const encrypted = await this.#acceptor.encrypt(raw);
       encrypted.on("error", this.#onError);
       this.#stream = encrypted;
+      const client = this.#acceptor.clientOf?.(encrypted);
       const cipher = encrypted.getCipher();
       const serverName = (encrypted as TLSSocket & { servername?: string | false }).servername || undefined;
       this.#tls = {
@@ -243,6 +271,7 @@ export class NodeChannel implements Channel {
         cipher: cipher.standardName ?? cipher.name,
         serverName,
         endPoint: endPoints?.(serverName),
+        client,
       };
       this.#listen(encrypted);
     } catch (error) {

@@ -1,5 +1,6 @@
 /** `check`: every problem of a configuration and its plugins in one run; nothing is opened, nothing is changed. */
 import { loadCertificates } from "../channel/certificates.ts";
+import { loadAuthorities } from "../channel/clients.ts";
 import { systemClock } from "../clock.ts";
 import { formatProblem, inOrder, type Problem } from "../config/read.ts";
 import { openDns } from "../dns.ts";
@@ -59,6 +60,14 @@ async function ofTheMachine({ config, source }: Read): Promise<Problem[]> {
   if (config.tls.length > 0) {
     await loadCertificates(config.tls, { clock: systemClock, log: silent }).catch((error) =>
       tell("tls", error)
+    );
+  }
+  for (const [i, { clientCertificates }] of config.listen.entries()) {
+    if (!clientCertificates) continue;
+    await loadAuthorities(clientCertificates.ca).catch((error) =>
+      problems.push(
+        source.problem((error as Error).message, source.at(["listen", i, "clientCertificates", "ca"])),
+      )
     );
   }
   try {

@@ -85,6 +85,11 @@ function wait(fallback: Parameters<typeof duration>[0]) {
 
 const role = z.enum(["mx", "submission"]);
 
+const clientCertificates = z.strictObject({
+  ca: file("clients-ca.pem").describe("PEM file of the authorities whose certificates are trusted"),
+  required: z.boolean().default(false).describe("whether a client without a trusted one is sent away"),
+});
+
 const listener = z.strictObject({
   port: z.int().min(0).max(65_535).optional().describe("TCP port; 0 takes any free one"),
   address: ip.optional().describe("the IP address to listen on; absent: all interfaces"),
@@ -100,6 +105,9 @@ const listener = z.strictObject({
   ),
   tls: z.enum(["starttls", "implicit", "none"]).default("starttls")
     .describe("starttls: offered where there is a certificate; implicit: from the first byte; none: never"),
+  clientCertificates: clientCertificates.optional().describe(
+    "asks clients for a certificate when TLS begins",
+  ),
   auth: z.boolean().optional().describe("whether users may log in; always so with role submission"),
   allowPlain: z.boolean().default(false).describe(
     "lets users log in without TLS; on loopback addresses and Unix sockets only",
@@ -127,6 +135,15 @@ interface CommonListener {
   /** AUTH may be offered: where there is TLS, or where `allowPlain` says so. */
   readonly auth: boolean;
   readonly allowPlain: boolean;
+  /** Clients are asked for certificates. */
+  readonly clientCertificates?: ClientCertificates | undefined;
+}
+
+/** Whose certificates clients may show. */
+export interface ClientCertificates {
+  /** Absolute. */
+  readonly ca: string;
+  readonly required: boolean;
 }
 
 /** A TCP port that is listened on; `address` absent: on all interfaces. */
@@ -169,6 +186,7 @@ function* listenerRules(one: {
   tls: "starttls" | "implicit" | "none";
   auth?: boolean | undefined;
   allowPlain: boolean;
+  clientCertificates?: { required: boolean } | undefined;
 }): Generator<Remark> {
   const unix = one.path !== undefined;
   const passed = one.systemd !== undefined;
@@ -185,6 +203,18 @@ function* listenerRules(one: {
   }
   if (unix && one.address !== undefined) yield { path: ["address"], message: 'cannot stand beside "path"' };
   if (unix && one.tls === "implicit") yield { path: ["tls"], message: "a Unix socket has no TLS" };
+  if (one.clientCertificates && (unix || one.tls === "none")) {
+    yield {
+      path: ["clientCertificates"],
+      message: "certificates are shown in TLS, which there is none of here",
+    };
+  }
+  if (one.clientCertificates?.required && one.tls !== "implicit") {
+    yield {
+      path: ["clientCertificates", "required"],
+      message: 'with "tls: starttls" a client need not begin TLS at all: add "tls: implicit"',
+    };
+  }
   if (one.protocol === "lmtp" && one.port === 25) {
     yield { path: ["protocol"], message: "LMTP must not be spoken on port 25 (RFC 2033 §5)" };
   }

@@ -9,7 +9,8 @@ import type { Clock } from "../clock.ts";
 import type { Query } from "../dns.ts";
 import { printable } from "../smtp/client_reply.ts";
 import { addressesOf } from "./smtp/addresses.ts";
-import { shownBy, type Trust } from "./smtp/tls.ts";
+import { shownBy } from "../channel/x509/shown.ts";
+import type { Trust } from "./smtp/tls.ts";
 
 /** What asking needs. */
 export interface HttpsHow {

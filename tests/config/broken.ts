@@ -193,6 +193,23 @@ export const broken: readonly (readonly [text: string, ...problems: string[]])[]
     '3:53: "allowPlain": passwords would cross the network unencrypted: only with a loopback address',
     '3:65: "auth": users must log in to submit mail: remove this',
   ],
+  [
+    but({ listen: "listen: [{ systemd: smtp, port: 25 }, { systemd: 'a b' }]" }),
+    '3:33: "port" cannot stand beside "systemd"',
+    '3:50: "systemd" is no name of a socket of systemd',
+  ],
+  [
+    but({ listen: "listen: [{ systemd: smtp }, { systemd: smtp }]" }),
+    '3:29: item 2 of "listen" listens where item 1 listens already: remove one, or give them different addresses',
+  ],
+  [
+    and("tls: { cert: c.pem, key: k.pem }").replace(
+      /^listen:.*$/m,
+      "listen: [{ port: 25, clientCertificates: { ca: c.pem, required: true } }, { port: 26, tls: none, clientCertificates: { ca: c.pem } }]",
+    ),
+    '3:65: "required": with "tls: starttls" a client need not begin TLS at all: add "tls: implicit"',
+    '3:118: "clientCertificates": certificates are shown in TLS, which there is none of here',
+  ],
   // TLS
   [
     but({ listen: "listen: [{ port: 465, tls: implicit }]" }) + "\nbogus: 1",

@@ -1,5 +1,6 @@
 import { deepStrictEqual as deepEqual, match, rejects, strictEqual as equal } from "node:assert/strict";
 import relay from "../../plugins/relay.ts";
+import type { ClientCertificate } from "../../server/plugin.ts";
 import { call, recipient, type Rig, session, setUp, transaction } from "./harness.ts";
 
 const yes = { verdict: "accept", claim: {} };
@@ -92,4 +93,35 @@ Deno.test("it says which option decided", async () => {
   ask(rig, { user: "alice@example.org" }, "a@elsewhere.example");
   ask(rig, {}, "a@example.com");
   deepEqual(rig.rules, ["networks: 10.0.0.0/8", "users", "domains"]);
+});
+
+Deno.test("certificates: a fingerprint is one certificate, a name counts where an authority is trusted", async () => {
+  const own = "ab".repeat(32);
+  const rig = await setUp(relay, {
+    certificates: [own.toUpperCase().replace(/..(?=.)/g, "$&:"), "Printer.example.org"],
+  });
+  const asked = (client: Partial<ClientCertificate>) => {
+    const shown = {
+      fingerprint: "cd".repeat(32),
+      subject: "CN=x",
+      names: [],
+      trust: "untrusted",
+      ...client,
+    } as const;
+    const tls = { version: "TLSv1.3", cipher: "TLS_AES_128_GCM_SHA256", client: shown };
+    return rig.handlers.rcpt!({ ...session({}), tls }, recipient("a@elsewhere.example"), transaction, call());
+  };
+  for (const trust of ["trusted", "expired", "untrusted"] as const) {
+    deepEqual(asked({ fingerprint: own, trust }), yes);
+  }
+  deepEqual(asked({ names: ["printer.example.org"], trust: "trusted" }), yes);
+  for (const trust of ["expired", "untrusted"] as const) {
+    equal(asked({ names: ["printer.example.org"], trust }), undefined, trust);
+  }
+  equal(asked({ names: ["other.example.org"], trust: "trusted" }), undefined);
+  equal(asked({ subject: "CN=printer.example.org", trust: "trusted" }), undefined);
+  equal(asked({ names: [own], trust: "untrusted" }), undefined);
+  for (const certificate of ["printer", "*", "ab:cd", "*.example.org"]) {
+    await rejects(setUp(relay, { certificates: [certificate] }), /neither a SHA-256 fingerprint/);
+  }
 });

@@ -28,8 +28,15 @@ const mostSignatures = 30;
  *
  * @param sent What came with it, in any order.
  * @param now Milliseconds since 1970.
+ * @param purpose What the peer is.
  */
-export function follow(leaf: Certificate, sent: readonly Certificate[], anchors: Anchors, now: number): Led {
+export function follow(
+  leaf: Certificate,
+  sent: readonly Certificate[],
+  anchors: Anchors,
+  now: number,
+  purpose: keyof typeof purposes = "server",
+): Led {
   let left = mostSignatures;
   let result: Led = "untrusted";
   const signs = (below: Certificate, key: KeyObject): boolean => {
@@ -64,7 +71,7 @@ export function follow(leaf: Certificate, sent: readonly Certificate[], anchors:
     }
     return false;
   };
-  if (!isUnderstood(leaf) || !servesTls(leaf)) return "untrusted";
+  if (!isUnderstood(leaf) || !isFor(purpose, leaf)) return "untrusted";
   if (!isValidAt(leaf.x509, now)) return "expired";
   return leads([leaf]) ? "trusted" : result;
 }
@@ -92,21 +99,24 @@ function maySign({ extensions }: Certificate, between: number): boolean {
   }
 }
 
-/** Whether the certificate is for servers of TLS, or for anything (RFC 5280 §4.2.1.12). */
-function servesTls({ extensions }: Certificate): boolean {
+/** Whether the certificate is for such peers of TLS, or for anything (RFC 5280 §4.2.1.12). */
+function isFor(purpose: keyof typeof purposes, { extensions }: Certificate): boolean {
   const usage = extensions.get(extensionIds.extendedKeyUsage);
   if (usage === undefined) return true;
   const list = new DerReader(new DerReader(usage.value).read(tags.sequence));
   try {
-    while (!list.atEnd) if (serverUses.has(hex(list.read(tags.oid)))) return true;
+    while (!list.atEnd) if (purposes[purpose].has(hex(list.read(tags.oid)))) return true;
   } catch {
     // broken: not for us
   }
   return false;
 }
 
-/** id-kp-serverAuth and anyExtendedKeyUsage. */
-const serverUses: ReadonlySet<string> = new Set(["2b06010505070301", "551d2500"]);
+/** id-kp-serverAuth and id-kp-clientAuth, each with anyExtendedKeyUsage. */
+const purposes = {
+  server: new Set(["2b06010505070301", "551d2500"]),
+  client: new Set(["2b06010505070302", "551d2500"]),
+} as const;
 
 /** Critical extensions that are looked at, or say nothing of what is asked here. */
 const mayBeCritical: ReadonlySet<string> = new Set([

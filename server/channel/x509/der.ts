@@ -29,6 +29,13 @@ export class DerReader {
     return this.#at === this.bytes.length;
   }
 
+  /** The next element's tag. @throws {NotDer} at the end. */
+  get tag(): number {
+    const tag = this.bytes[this.#at];
+    if (tag === undefined) throw new NotDer("cut off");
+    return tag;
+  }
+
   /** Whether the next element has this tag. */
   isNext(tag: number): boolean {
     return this.bytes[this.#at] === tag;

@@ -5,10 +5,8 @@
 import { X509Certificate } from "node:crypto";
 import { isIP, type Socket } from "node:net";
 import {
-  checkServerIdentity,
   connect,
   createSecureContext,
-  type DetailedPeerCertificate,
   getCACertificates,
   type SecureContext,
   type TLSSocket,
@@ -16,8 +14,9 @@ import {
 import { ChannelLost } from "../../channel/channel.ts";
 import type { Encryptor } from "../../channel/node.ts";
 import { type DaneResult, matchDane, type Tlsa } from "./dane.ts";
-import { type Certificate, readCertificate } from "../../channel/x509/certificate.ts";
+import type { Certificate } from "../../channel/x509/certificate.ts";
 import { follow } from "../../channel/x509/chain.ts";
+import { shownBy } from "../../channel/x509/shown.ts";
 
 /** Certificate authorities that are trusted. */
 export class Trust {
@@ -209,29 +208,4 @@ function faultOf(error: unknown): TlsFault {
   return /CERT|SIGNATURE|ISSUER|^INVALID_PURPOSE$/.test(code)
     ? "certificate-not-trusted"
     : "validation-failure";
-}
-
-/** More than this nobody sends. */
-const mostCertificates = 10;
-
-/** The certificates that a peer has sent; `undefined`: its own can't be read. */
-export function shownBy(
-  encrypted: TLSSocket,
-): { leaf: Certificate; sent: readonly Certificate[]; isFor: (name: string) => boolean } | undefined {
-  const first = encrypted.getPeerCertificate(true);
-  const all: DetailedPeerCertificate[] = [];
-  for (
-    let one: DetailedPeerCertificate | undefined = first;
-    one?.raw !== undefined && all.length < mostCertificates && !all.includes(one);
-    one = one.issuerCertificate
-  ) {
-    all.push(one);
-  }
-  const [leaf, ...sent] = all.map(({ raw }) => readCertificate(new Uint8Array(raw)));
-  if (leaf === undefined) return undefined;
-  return {
-    leaf,
-    sent: sent.filter((one) => one !== undefined),
-    isFor: (name) => checkServerIdentity(name, first) === undefined,
-  };
 }
