@@ -142,6 +142,13 @@ Deno.test("R03 XCLIENT the session begins anew: connect is asked of the client, 
   );
 });
 
+Deno.test("C04 R03 XCLIENT has room for long names", () =>
+  proxied({ helo: (_session, name) => reject("5.7.1", `${name.length}`) }, async ({ say }) => {
+    const [name, helo] = ["n".repeat(255), "h".repeat(255)];
+    match(await say(`XCLIENT ADDR=192.0.2.7 NAME=${name} HELO=${helo} LOGIN=[UNAVAILABLE]`), /^220 /);
+    match(await say("EHLO proxy.example"), /^550 255/);
+  }));
+
 Deno.test("R03 XCLIENT an objection to the client is the reply, and closes", () =>
   proxied({
     connect: ({ remote }) => remote.address === "192.0.2.7" ? reject("5.7.1", "Not you") : undefined,

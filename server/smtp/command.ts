@@ -44,6 +44,7 @@ export function lineLimit(bytes: Uint8Array): number {
   switch ((bytes[0] ?? 0) & 0xdf) {
     case 0x4d: // MAIL, RCPT: room for extensions' parameters
     case 0x52:
+    case 0x58: // XCLIENT: eight attributes, each of 255 octets in xtext
       return 2048;
     case 0x41: // AUTH with an initial response
       return 12_288;
