@@ -7,18 +7,16 @@ import { type ClientSession, Envelope, type EnvelopeRecipient, type FinalTarget 
 import type { Instance } from "./generation.ts";
 import type { Ids } from "./ids.ts";
 import type { Metrics } from "./admin/metrics.ts";
+import { Logins, type Proofs } from "./logins.ts";
 import type { Log } from "./log.ts";
 import type { Passing } from "./delivery/passing.ts";
-import type { Address, Call, ConnectCall, Credentials, Objection } from "./plugin.ts";
+import type { Address, Call, ConnectCall, Objection } from "./plugin.ts";
 import { type HopSaid, nameToNextHop } from "./proxying.ts";
 import { type Resolution, resolve, smtpTransport } from "./resolve.ts";
 import type { Fate, Observations } from "./observe/observations.ts";
 import { Watching } from "./observe/watching.ts";
 import { printable, toObjection, toReply } from "./ruling.ts";
 import type { Question } from "./smtp/session.ts";
-import type { Mechanism } from "./smtp/sasl.ts";
-import { type Asked, ScramLogin } from "./scram_login.ts";
-import type { AuthClaim } from "./verdict.ts";
 import { isPositive, replies, type Reply, reply } from "./smtp/reply.ts";
 
 /** What the phases need besides the plugins. */
@@ -39,11 +37,8 @@ export interface PhaseOptions {
   readonly dry?: Hearing | undefined;
   /** Where it is noted what observed plugins say; absent: nowhere. */
   readonly observations?: Observations | undefined;
-  /** What a login can be bound to: this connection's `tls-server-end-point`; and the mechanisms there are. */
-  readonly proofs?: {
-    readonly endPoint: () => Uint8Array | undefined;
-    readonly mechanisms: readonly Mechanism[];
-  };
+  /** What logins can be bound to. */
+  readonly proofs?: Proofs;
 }
 
 type Envelopes = Exclude<Question, { about: "message" }>;
@@ -52,13 +47,21 @@ type Envelopes = Exclude<Question, { about: "message" }>;
 export class Phases {
   /** The open transaction. */
   envelope: Envelope | undefined;
-  /** The login by SCRAM that goes on. */
-  #scram: ScramLogin | undefined;
+  readonly #logins: Logins;
   /** Absent where nobody is observed. */
   readonly #watching: Watching | undefined;
 
   constructor(readonly session: ClientSession, readonly chain: Chain, readonly options: PhaseOptions) {
     const { observations, metrics } = options;
+    this.#logins = new Logins({
+      session,
+      log: options.log,
+      proofs: options.proofs,
+      ask: (credentials) =>
+        chain.ask("auth", this.matter(), (handler, call) => handler(session, credentials, call)),
+      object: (ruling, about) => this.#object("auth", ruling, about),
+      refuse: (reply, about) => this.refuse("auth", "core", reply, about),
+    });
     if (observations && chain.observes) this.#watching = new Watching(observations, metrics);
   }
 
@@ -102,9 +105,9 @@ export class Phases {
       case "helo":
         return this.#helo(question);
       case "auth":
-        return this.#auth(question);
+        return this.#logins.secret(question.credentials);
       case "proof":
-        return this.#proof(question);
+        return this.#logins.proof(question);
       case "mail":
         return this.#mail(question);
       case "rcpt":
@@ -160,90 +163,9 @@ export class Phases {
     });
   }
 
-  #auth(
-    { credentials: { mechanism, user, secret } }: Question & { about: "auth" },
-  ): Promise<Reply | undefined> {
-    return this.#logIn(
-      mechanism === "XOAUTH2" || mechanism === "OAUTHBEARER"
-        ? { mechanism, user, token: secret }
-        : { mechanism, user, password: secret },
-    );
-  }
-
-  /** One turn of SCRAM. */
-  #proof({ mechanism, message, turn }: Question & { about: "proof" }): Promise<Reply | undefined> {
-    if (turn === "first") {
-      const { endPoint, mechanisms = [] } = this.options.proofs ?? {};
-      const offered = endPoint?.() !== undefined && mechanisms.includes("SCRAM-SHA-256-PLUS");
-      const binding = {
-        mechanism,
-        endPoint: endPoint?.(),
-        plus: offered ? "offered" : "not-offered",
-      } as const;
-      this.#scram = new ScramLogin(binding, {
-        ask: (credentials) => this.#whoIs(credentials),
-        refuse: (reply, user) => this.refuse("auth", "core", reply, loggable(user)),
-        complain: (plugin) =>
-          this.options.log.error("plugin accepts a login by SCRAM without keys", { plugin }),
-        enter: (claim, by) => this.#enter(claim, mechanism, by),
-      });
-    }
-    return this.#scram?.turn(message) ?? Promise.resolve(replies.badSasl);
-  }
-
-  async #logIn(credentials: Credentials): Promise<Reply | undefined> {
-    const said = await this.#whoIs(credentials);
-    switch (said.kind) {
-      case "claim":
-        return this.#enter(said.claim, credentials.mechanism, said.by);
-      case "refused":
-        return said.reply;
-      case "silence":
-        return this.refuse("auth", "core", replies.loginFailed, loggable(credentials.user));
-    }
-  }
-
-  #enter({ user: name, sendAs = [] }: AuthClaim, mechanism: Credentials["mechanism"], by: string): undefined {
-    this.session.user = { name, sendAs };
-    this.options.log.info("logged in", { user: name, mechanism, by });
-  }
-
-  /** Whom the plugins take this for. */
-  async #whoIs(credentials: Credentials): Promise<Asked> {
-    const { mechanism, user } = credentials;
-    const ruling = await this.chain.ask(
-      "auth",
-      this.matter(),
-      (handler, call) => handler(this.session, credentials, call),
-    );
-    switch (ruling.kind) {
-      case "claim": {
-        const { name } = ruling.by;
-        if (ruling.by.mechanisms.includes(mechanism)) {
-          return { kind: "claim", claim: ruling.claim as AuthClaim, by: name };
-        }
-        // It was asked as all are, to count or to refuse.
-        this.options.log.error("plugin accepts a login by a mechanism that it doesn't name", {
-          plugin: name,
-          mechanism,
-        });
-        const reply = this.refuse("auth", "core", replies.loginFailedTemporarily, loggable(user));
-        return { kind: "refused", reply };
-      }
-      case "silence":
-        if (!ruling.unsure) return { kind: "silence" };
-        return {
-          kind: "refused",
-          reply: this.refuse("auth", "core", replies.loginFailedTemporarily, loggable(user)),
-        };
-      default:
-        return { kind: "refused", reply: this.#object("auth", ruling, loggable(user)) };
-    }
-  }
-
   /** Somebody who is believed says that this user has logged in: whoever knows the account says yes. */
   vouched(user: string): Promise<Reply | undefined> {
-    return this.#logIn({ mechanism: "EXTERNAL", by: "proxy", user });
+    return this.#logins.vouched(user);
   }
 
   #mail({ sender, params }: Question & { about: "mail" }): Promise<Reply | undefined> | Reply | undefined {
@@ -566,6 +488,3 @@ function turnAt({ gate }: Envelope): (instance: Instance) => Turn {
     return { edits: () => gate.made, close: () => gate.close() };
   };
 }
-
-/** The name of a failed login, if it is one: people type their password there, too (promise 7). */
-const loggable = (user: string): Record<string, string> => user.includes("@") ? { user } : {};
