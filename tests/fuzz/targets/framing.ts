@@ -1,7 +1,7 @@
 /** What finds an end in a stream: a message's, a PROXY header's, a DNS message's, a certificate's, a report's parts. */
 import { Buffer } from "node:buffer";
 import packet from "dns-packet";
-import { readCertificate } from "../../../server/delivery/smtp/x509/certificate.ts";
+import { readCertificate } from "../../../server/channel/x509/certificate.ts";
 import { readStsPolicy } from "../../../server/delivery/mta_sts/policy.ts";
 import { encodeQuery, type Question, readReply } from "../../../server/dns/packet.ts";
 import { parseProxyHeader } from "../../../server/listen/proxy_protocol.ts";
