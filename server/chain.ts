@@ -61,6 +61,8 @@ export interface Matter {
   readonly hearsAll?: boolean | undefined;
   /** The address this is about, where it is about one. */
   readonly about?: string | undefined;
+  /** Only these are asked, by name; absent: those that are asked on arrival. */
+  readonly only?: readonly string[] | undefined;
   /** Only plugins below this one are asked. */
   readonly below?: Instance | undefined;
   /** Begins a plugin's turn, in which it may edit; what an observed one edits is dropped. */
@@ -137,6 +139,13 @@ export class Chain {
     return this.generation.instances.some(({ observe }) => observe);
   }
 
+  /** Whom this session's message is to be shown once it is in the queue (`when: queued`). */
+  queuedFor({ role }: Pick<Session, "role">): readonly string[] {
+    return this.generation.instances.flatMap(({ name, when, roles, handlers }) =>
+      when === "queued" && roles.includes(role) && (handlers.data || handlers.dataFor) ? [name] : []
+    );
+  }
+
   /** Whether any plugin has a handler for it. */
   has(hook: keyof Hooks): boolean {
     return this.#asked.has(hook);
@@ -166,6 +175,7 @@ export class Chain {
   ): Ruling | Promise<Ruling> {
     for (let i = first; i < instances.length; i++) {
       const instance = instances[i]!;
+      if (matter.only ? !matter.only.includes(instance.name) : instance.when === "queued") continue;
       if (matter.session && !instance.roles.includes(matter.session.role)) continue;
       const answer = this.#one(
         instance,

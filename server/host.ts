@@ -116,7 +116,7 @@ export function makeHost(
   facts: Facts,
   hostname: string,
 ): Host {
-  const { name, observe } = registered.instance;
+  const { name, observe, when } = registered.instance;
   const { clock } = services;
   // Each is made when it is first asked for: most plugins want none of them.
   let store: Store | undefined, cache: Store | undefined, state: string | undefined;
@@ -124,6 +124,7 @@ export function makeHost(
     name,
     hostname,
     observed: observe,
+    queued: when === "queued",
     clock: { now: () => clock.now(), sleep: (ms, signal) => clock.sleep(ms, signal) },
     log: makeLog(registered, services.log.with({ plugin: name })),
     dns: services.dns,

@@ -2,21 +2,22 @@
  * After the final dot: `data`, `dataFor` for each recipient, then whoever keeps the message: a `queue` plugin, an inline
  * transport or the spool. `250` is said only when one of them has it safe (promise 1); everything else leaves nothing behind.
  */
-import type { Ruling, Turn } from "./chain.ts";
+import type { Ruling } from "./chain.ts";
 import type { Clock } from "./clock.ts";
 import type { Envelope, EnvelopeRecipient } from "./envelope.ts";
-import type { Generation, Instance } from "./generation.ts";
+import type { Generation } from "./generation.ts";
 import { Keeping, type KeepingSpool, removedByAll, type Tellings, type Told } from "./keeping.ts";
 import type { Log } from "./log.ts";
 import type { Body } from "./message/content.ts";
 import { makeField } from "./message/field.ts";
-import { type Edit, EditableMessage } from "./message/message.ts";
+import { EditableMessage } from "./message/message.ts";
 import { countReceived, received } from "./message/received.ts";
 import { completeSubmission, removeForgedResults } from "./message/submission.ts";
 import type { Phases } from "./phases.ts";
 import type { Incoming, Transport } from "./plugin.ts";
 import { objected } from "./ruling.ts";
 import { isPositive, isTemporary, replies, type Reply } from "./smtp/reply.ts";
+import { inWords, turnAt } from "./turn.ts";
 
 /** What the intake of a server needs. */
 export interface IntakeOptions {
@@ -229,9 +230,6 @@ function factsOf({ facts }: Generation, ...about: readonly object[]): { facts?: 
     : { facts: found.map(([name, value]) => `${name}=${JSON.stringify(value)}`) };
 }
 
-/** An edit as the log shows it, beside what plugins said. */
-const inWords = ({ plugin, edit, name }: Edit): string => `data ${plugin} ${edit} ${name ?? "body"}`;
-
 const nobody: Told = { reply: replies.notStored, by: "core" };
 
 /**
@@ -250,26 +248,4 @@ function reconcile(envelope: Envelope, told: Tellings): readonly EnvelopeRecipie
     else recipient.top.unshift(makeField("X-Refused", `${reply.status ?? reply.code} ${by}`));
   }
   return later;
-}
-
-/** The view of the message and the envelope in one plugin's turn. */
-function turnAt({ gate }: Envelope, message: EditableMessage): (instance: Instance) => Turn {
-  return (instance) => {
-    gate.open(instance.name, instance.observe);
-    const own = instance.observe ? message.fork() : message;
-    const editing = own.editing(instance.name);
-    const before = own.trace.length;
-    return {
-      message: editing.view,
-      edits: () => [
-        ...own.trace.slice(before).map(({ edit, name }) => `${edit} ${name ?? "body"}`),
-        ...gate.made,
-      ],
-      close() {
-        editing.close();
-        gate.close();
-        if (own !== message) own.discard().catch(() => {});
-      },
-    };
-  };
 }

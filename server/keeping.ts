@@ -15,6 +15,7 @@ import { objected, printable, toReply } from "./ruling.ts";
 import { mailboxKey } from "./smtp/address.ts";
 import { isPositive, replies, type Reply } from "./smtp/reply.ts";
 import type { PassedBy, QueuedRecipient, Spool } from "./spool/spool.ts";
+import { screeningOf } from "./screening.ts";
 import { originOf, traceOf } from "./trace.ts";
 
 /** What a recipient is told, and by whom it was decided. */
@@ -58,7 +59,8 @@ export class Keeping {
       for (const recipient of [...open, ...later]) told.set(recipient, pretended);
       return;
     }
-    if (arriving.envelope.held !== undefined) {
+    // What is to be looked at in the queue goes there first, and what is held stays there: nobody gets it before.
+    if (arriving.envelope.held !== undefined || screenedBy(arriving).length > 0) {
       const kept = await this.#spool(arriving, keepable);
       for (const recipient of [...open, ...later]) told.set(recipient, kept);
       return;
@@ -182,7 +184,9 @@ export class Keeping {
   /** A dry run's: who takes a message whole isn't asked, for it would. @returns What a real session would be told. */
   async #pretend(arriving: Arriving, keepable: Keepable): Promise<Told> {
     const told = await this.#spool(arriving, keepable);
-    const inline = arriving.envelope.held === undefined ? inlineWay(arriving, keepable) : undefined;
+    const inline = arriving.envelope.held === undefined && screenedBy(arriving).length === 0
+      ? inlineWay(arriving, keepable)
+      : undefined;
     return inline ? { reply: replies.deliveredNow(arriving.envelope.id), by: inline.target.by } : told;
   }
 
@@ -273,8 +277,10 @@ export class Keeping {
   }
 
   /** @param wait Milliseconds until it is due. */
-  async #spool({ phases, envelope }: Arriving, keepable: Keepable, wait?: number): Promise<Told> {
+  async #spool(arriving: Arriving, keepable: Keepable, wait?: number): Promise<Told> {
+    const { phases, envelope } = arriving;
     const { message, received, open, later } = keepable;
+    const by = screenedBy(arriving);
     const now = this.options.clock.now();
     const due = copiesOf(open, later, now + notNow);
     const times = wait === undefined ? [...due.values()] : [...due.values()].map(() => now + wait);
@@ -290,15 +296,19 @@ export class Keeping {
         recipients: [...due.keys()],
         from: originOf(phases),
         trace: traceOf(phases, envelope, message),
+        ...(by.length > 0 && { screening: screeningOf(phases.session, envelope, by, due.size) }),
       },
       message.content,
       times,
       envelope.held,
     );
-    const by = [...new Set(open.flatMap(({ finals }) => finals.map((one) => one.by)))];
-    return { reply: replies.accepted(envelope.id), by: by.join(" ") || "core" };
+    const claimed = [...new Set(open.flatMap(({ finals }) => finals.map((one) => one.by)))];
+    return { reply: replies.accepted(envelope.id), by: claimed.join(" ") || "core" };
   }
 }
+
+/** Who is asked once it is in the queue (`when: queued`). */
+const screenedBy = ({ phases: { chain, session } }: Arriving): readonly string[] => chain.queuedFor(session);
 
 /** The way of a message that may be tried before the reply; `undefined`: it is spooled first. */
 interface InlineWay {

@@ -20,9 +20,12 @@ import { flush } from "./flush.ts";
 import type { Ids } from "./ids.ts";
 import type { Hop } from "./plugin.ts";
 import type { Metrics } from "./admin/metrics.ts";
+import type { Body } from "./message/content.ts";
+import type { Observations } from "./observe/observations.ts";
 import type { Log } from "./log.ts";
 import { OutgoingTls } from "./outgoing_tls.ts";
 import { smtpTransport } from "./resolve.ts";
+import { Screens } from "./screening.ts";
 import type { Sessions } from "./sessions.ts";
 import type { QueuedRecipient, Spool } from "./spool/spool.ts";
 import type { Stores } from "./store.ts";
@@ -38,6 +41,9 @@ export interface OutgoingEdges {
   /** Whose plugins are asked, and by whom our own mail is taken. */
   readonly sessions: Sessions;
   readonly metrics: Metrics;
+  /** Where a plugin's `replaceBody` writes to. */
+  readonly newBody: (id: string) => Body;
+  readonly observations?: Observations | undefined;
   /** The port of MTA-STS policy hosts: 443, but for tests. */
   readonly policyPort?: number | undefined;
 }
@@ -72,6 +78,7 @@ export class Outgoing {
         sessions.submit({ sender: "", recipients, content, utf8, about }),
       viaOf: (address) => sessions.transportOf(address),
     });
+    const screens = new Screens({ ...edges, hostname });
     this.runner = new Runner({
       spool,
       clock,
@@ -80,6 +87,7 @@ export class Outgoing {
       builtIn: new Map([[smtpTransport, smtpCourier(() => this.#smtp)]]),
       plugins: () => sessions.plugins(),
       settings: settingsOf(config),
+      screen: (...asked) => screens.screen(...asked),
       metrics,
     });
   }

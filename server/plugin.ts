@@ -436,6 +436,11 @@ export interface Host {
   readonly hostname: string;
   /** `observe: true` stands beside it: what it says counts for nothing, so it should leave out what else it does, such as waiting. */
   readonly observed: boolean;
+  /**
+   * `when: queued` stands beside it: only `data` and `dataFor` are asked, after the reply, before the first attempt. Of the session
+   * there is what the queue keeps of it; what is rejected is returned to the sender. It may be asked again after a crash.
+   */
+  readonly queued: boolean;
   /** Recipients in these domains are this plugin's to know: claimed by nobody's `resolve` → 550 5.1.1. */
   owns(domains: readonly string[]): void;
   /** `now()` is milliseconds since 1970. Tests decide what time it is. */

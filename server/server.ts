@@ -210,7 +210,7 @@ export class Server {
       () => this.#log.info("certificates reloaded"),
       (error) => this.#log.error("certificates not reloaded: the old ones stay", { error: error.message }),
     );
-    const { dns, spool, store } = this.#opened;
+    const { dns, spool, store, observations } = this.#opened;
     const edges = {
       clock: this.#clock,
       log: this.#log,
@@ -220,6 +220,8 @@ export class Server {
       store,
       sessions: this.#sessions,
       metrics: this.#watch,
+      newBody: (id: string) => spool.bodies.create(id),
+      observations,
       policyPort: this.#embedding.mtaStsPort,
     };
     this.#outgoing = await Outgoing.open(config, edges);

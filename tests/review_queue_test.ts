@@ -174,6 +174,9 @@ Deno.test("review: promise 6: what sent under earlier configurations goes when i
   const dns = { ...fakeDns({}), close() {} } as unknown as Resolver;
   const store = memoryStore(clock);
   const outgoing = await Outgoing.open(found.config, {
+    newBody: () => {
+      throw new Error("nobody is asked in the queue");
+    },
     clock,
     log,
     ids,

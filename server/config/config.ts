@@ -362,6 +362,9 @@ const entry = z.strictObject({
     "the roles of listeners it is asked on; default: the plugin's own",
   ),
   observe: z.boolean().default(false).describe("true: asked, but what it says is only logged"),
+  when: z.enum(["arrival", "queued"]).optional().describe(
+    "when it is asked about a message: on its arrival, before the reply, which is the default; or queued, after the reply and before the first attempt",
+  ),
 });
 
 // The short form is the long one without options: what follows knows one form only.

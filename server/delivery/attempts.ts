@@ -20,6 +20,7 @@ import {
 } from "./attempt.ts";
 import { askRelay, type Way } from "./relay.ts";
 import { type Candidate, type Job, recipientsOf, type Round, type Routed, splitIntoJobs } from "./round.ts";
+import type { Objected } from "./screening.ts";
 import { destinationName } from "./waiting.ts";
 
 /** What attempts need. */
@@ -81,17 +82,8 @@ export class Attempts {
     const copies: Copies = new Map();
     for (const candidate of candidates) {
       const recipient = queued.envelope.recipients[candidate.index]!;
-      const refuse = (result: Result, kind: Refused["kind"] = "attempt") => {
-        const job = {
-          round,
-          via: recipient.via,
-          destination: recipient.via,
-          candidates: [candidate],
-          recipients: [recipient],
-          way: {},
-        };
-        refused.push({ job, answer: { results: [result], contact: "unknown" }, kind });
-      };
+      const refuse = (result: Result, kind: Refused["kind"] = "attempt") =>
+        refused.push(refusedOf(round, candidate, recipient, { result, kind }));
       const address = parseAddress(recipient.address);
       const courier = this.#courierOf(recipient.via, chain);
       if (!address) refuse(notAddress);
@@ -265,6 +257,18 @@ export class Attempts {
       `4.3.5 No plugin has the transport "${transport}": give the configuration one, or delete the message`;
     return { outcome: "deferred", status: "4.3.5", reply };
   }
+}
+
+/** A recipient that isn't tried. */
+export function refusedOf(
+  round: Round,
+  candidate: Candidate,
+  recipient: QueuedRecipient,
+  { result, kind }: Objected,
+): Refused {
+  const { via } = recipient;
+  const job = { round, via, destination: via, candidates: [candidate], recipients: [recipient], way: {} };
+  return { job, answer: { results: [result], contact: "unknown" }, kind };
 }
 
 function readRecipient(recipient: QueuedRecipient): AttemptRecipient | undefined {

@@ -8,12 +8,13 @@ import type { Clock } from "../clock.ts";
 import type { Log } from "../log.ts";
 import type { Queued, RecordedOutcome, Spool } from "../spool/spool.ts";
 import type { Answer, Courier } from "./attempt.ts";
-import { Attempts } from "./attempts.ts";
+import { Attempts, type Refused, refusedOf } from "./attempts.ts";
 import { type Concurrency, Destinations, type Sleep } from "./destinations.ts";
 import { Outcomes } from "./outcomes.ts";
 import { Picking } from "./picking.ts";
 import { Recorder } from "./recorder.ts";
 import type { Reports } from "./reports.ts";
+import type { Objected, Screen, Screened } from "./screening.ts";
 import { type Candidate, type Job, Round } from "./round.ts";
 import { longestAhead, type Random, type RetryPolicy } from "./schedule.ts";
 import { Settling } from "./settling.ts";
@@ -44,6 +45,8 @@ export interface RunnerOptions {
   /** Holds the newest generation: its transports, its `route` and its reports are used. */
   plugins(): HeldPlugins;
   readonly settings: RunnerSettings;
+  /** Asks plugins about what is in the queue; absent: messages that are to be asked about wait. */
+  readonly screen?: Screen;
   readonly random?: Random;
   /** Who counts; absent: nobody. */
   readonly metrics?: Metrics;
@@ -288,9 +291,11 @@ export class Runner {
     const plugins = this.#options.plugins();
     round.parts++; // until the last of them is settled, so that one report tells of all who are refused
     try {
-      const { jobs, refused } = await this.#attempts.plan(round, queued, candidates, plugins.chain);
+      const { going, objected } = await this.#screen(round, candidates, plugins.chain);
+      if (going.length === 0 && objected.length === 0) return 0;
+      const { jobs, refused } = await this.#attempts.plan(round, round.queued!, going, plugins.chain);
       for (const job of jobs) this.#queue(job, plugins.chain);
-      for (const one of refused) {
+      for (const one of [...objected, ...refused]) {
         await this.#settling.settle(one.job, one.answer, {
           chain: plugins.chain,
           began: now,
@@ -303,6 +308,39 @@ export class Runner {
       this.wake();
     }
     return candidates.length;
+  }
+
+  /** Has plugins asked that are to see the message in the queue. Who isn't in what comes of it is looked at again, soon. */
+  async #screen(
+    round: Round,
+    candidates: readonly Candidate[],
+    chain: Chain,
+  ): Promise<{ readonly going: readonly Candidate[]; readonly objected: readonly Refused[] }> {
+    const { spool, screen } = this.#options;
+    const queued = round.queued!;
+    if (!queued.envelope.screening) return { going: candidates, objected: [] };
+    spool.attempting([round.id]); // a plugin may end the process as any attempt may
+    round.active++;
+    const screened: Screened = screen
+      ? await screen(queued, candidates.map(({ index }) => index), chain, this.#stopping.signal)
+      : { kind: "withheld" };
+    round.active--;
+    const now = screened.kind === "withheld" ? undefined : await spool.get(round.id);
+    const isLeft = now !== undefined && now.held === undefined;
+    const objections = screened.kind === "objected" ? screened.objections : new Map<number, Objected>();
+    const [going, objected]: [Candidate[], Refused[]] = [[], []];
+    for (const candidate of candidates) {
+      const recipient = now?.envelope.recipients[candidate.index];
+      const objection = objections.get(candidate.index);
+      if (!isLeft || !recipient || now.states[candidate.index]?.state !== "due") {
+        round.busy.delete(candidate.index);
+      } else if (objection) objected.push(refusedOf(round, candidate, recipient, objection));
+      else if (now.envelope.screening?.recipients.includes(candidate.index)) {
+        round.busy.delete(candidate.index);
+      } else going.push(candidate);
+    }
+    if (now) [round.queued, round.readAt] = [now, this.#options.clock.monotonic()];
+    return { going, objected };
   }
 
   #queue(job: Job, chain: Chain): void {

@@ -1,5 +1,6 @@
 /** What only shows when all plugins stand side by side: names taken twice, an order that can't work, what is missing. */
 import { closest } from "../config/sentence.ts";
+import { isProxy } from "../generation.ts";
 import type { Registered } from "../host.ts";
 import type { Plugin, Transport } from "../plugin.ts";
 
@@ -29,6 +30,7 @@ export function checkTogether(
   const transports = checkTransports(standing, builtIn, complain);
   checkAfter(standing, complain);
   checkNeeds(standing, complete, complain);
+  checkQueued(standing, complain);
   if (complete) checkNamedTransports(standing, transports, complain);
 }
 
@@ -65,18 +67,61 @@ function checkAfter(standing: readonly Standing[], complain: Complain): void {
   }
 }
 
+/** What `when: queued` allows: to be asked about the message, and to hear what became of it. */
+const afterwards: readonly string[] = ["data", "dataFor", "delivered", "deferred", "bounced"];
+
+const isQueued = ({ registered }: Standing) => registered?.instance.when === "queued";
+
+function checkQueued(standing: readonly Standing[], complain: Complain): void {
+  const takers = standing.filter(({ registered }) =>
+    registered && (registered.instance.handlers.queue || registered.transports.some(isProxy))
+  );
+  for (const one of standing) {
+    if (!isQueued(one)) continue;
+    const { name } = one;
+    const hooks = Object.keys(one.registered!.instance.handlers);
+    const early = hooks.filter((hook) => !afterwards.includes(hook));
+    if (early.length > 0) {
+      const which = early.map((hook) => `"${hook}"`).join(", ");
+      complain(
+        one,
+        `${name} can't be asked at ${which} with \`when: queued\`: the reply was given before. Remove \`when\``,
+      );
+    } else if (!hooks.includes("data") && !hooks.includes("dataFor")) {
+      complain(one, `${name} looks at no message, so \`when: queued\` means nothing: remove \`when\``);
+    }
+    const [taker] = takers;
+    if (taker) {
+      complain(
+        one,
+        `${name} would never be asked about what ${
+          at(taker)
+        } takes before the queue: remove \`when: queued\``,
+      );
+    }
+  }
+}
+
 function checkNeeds(standing: readonly Standing[], complete: boolean, complain: Complain): void {
   for (const one of standing) {
     for (const { fact, optional } of one.registered?.needed ?? []) {
       const providers = standing.filter(({ registered }) => registered?.provided.has(fact));
-      const speaking = providers.filter(({ registered }) => !registered?.instance.observe);
+      const speaking = providers.filter((other) =>
+        !other.registered?.instance.observe && isQueued(other) === isQueued(one)
+      );
+      const [apart] = providers.filter((other) => isQueued(other) !== isQueued(one));
       if (speaking.some(({ index }) => index <= one.index)) continue;
       const [below] = speaking;
       const [silent] = providers;
       const needs = `${one.name} needs the fact "${fact}"`;
       if (below) complain(one, `${needs} from ${at(below)}: move it below`);
       else if (optional) continue;
-      else if (silent) complain(one, `${needs} from ${at(silent)}, whose \`observe: true\` drops it`);
+      else if (apart) {
+        const [when, remedy] = isQueued(one)
+          ? ["on arrival, which is over by then", "give both the same `when`"]
+          : ["only once the message is queued", `give ${one.name} \`when: queued\`, too`];
+        complain(one, `${needs} from ${at(apart)}, which is asked ${when}: ${remedy}`);
+      } else if (silent) complain(one, `${needs} from ${at(silent)}, whose \`observe: true\` drops it`);
       else if (complete) complain(one, `${needs}, which no plugin here provides: add one above that does`);
     }
   }

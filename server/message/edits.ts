@@ -211,3 +211,52 @@ function makeAdded(name: string, value: string): Added {
   const raw = makeField(name, value);
   return { name, lowerName: asciiLower(name), value: cleanValue(value), raw };
 }
+
+/**
+ * Two overlays as one: `second` is of what `first` makes of a content, the result is of the content itself.
+ *
+ * @throws {RangeError} when a range of `second` cuts a text of `first` within a character.
+ */
+export function composed(first: Edits, second: Edits): Edits {
+  if (first === noEdits || (first.pieces.length === 0 && first.rest === 0)) return second;
+  const pieces: (string | readonly [number, number])[] = [];
+  const add = (piece: string | readonly [number, number]) => {
+    const last = pieces.at(-1);
+    if (typeof piece === "string" && typeof last === "string") pieces[pieces.length - 1] = last + piece;
+    else if (typeof piece === "object" && typeof last === "object" && last[1] === piece[0]) {
+      pieces[pieces.length - 1] = [last[0], piece[1]];
+    } else pieces.push(piece);
+  };
+  for (const piece of second.pieces) {
+    if (typeof piece === "string") add(piece);
+    else for (const part of within(first, piece[0], piece[1])) add(part);
+  }
+  const above = first.pieces.reduce((sum, piece) => sum + octetsOf(piece), 0);
+  if (second.rest >= above) return { pieces, rest: first.rest + second.rest - above };
+  for (const part of within(first, second.rest, above)) add(part);
+  return { pieces, rest: first.rest };
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+const octetsOf = (piece: Edits["pieces"][number]) =>
+  typeof piece === "string" ? encoder.encode(piece).length : piece[1] - piece[0];
+
+/** What `first` has at octets `[from, to)` of what it makes. */
+function* within(
+  { pieces, rest }: Edits,
+  from: number,
+  to: number,
+): Generator<string | readonly [number, number]> {
+  let at = 0;
+  for (const piece of pieces) {
+    const size = octetsOf(piece);
+    const [start, end] = [Math.max(from - at, 0), Math.min(to - at, size)];
+    at += size;
+    if (start >= end) continue;
+    if (typeof piece === "object") yield [piece[0] + start, piece[0] + end];
+    else yield decoder.decode(encoder.encode(piece).subarray(start, end));
+  }
+  if (to > at) yield [rest + Math.max(from - at, 0), rest + to - at];
+}

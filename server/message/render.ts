@@ -1,6 +1,6 @@
 /** From a content, the edits beside it and what stands on top of it to the octets that go out. */
 import { Buffer } from "node:buffer";
-import type { Content, Pieces } from "./content.ts";
+import { type Content, longestHead, memoryContent, type Pieces } from "./content.ts";
 import { type Edits, noEdits } from "./edits.ts";
 
 /** The final octets: at once where the content is in memory (maybe the content itself: not to be changed), else in pieces. */
@@ -127,4 +127,21 @@ async function* stream(
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   if (above.length > 0) yield concat(above);
   yield* content.read(rest, pieces);
+}
+
+/** A content as its edits have made it, as a content of its own: nothing is copied that isn't in memory. */
+export function overlaid(content: Content, edits: Edits): Content {
+  if (edits.pieces.length === 0 && edits.rest === 0) return content;
+  const rendered = render(content, edits);
+  if (rendered instanceof Uint8Array) return memoryContent(rendered);
+  return {
+    size: renderedSize(content, edits),
+    memory: undefined,
+    head: renderHead(content, edits).subarray(0, longestHead),
+    async *read(offset = 0, pieces) {
+      const above = concat(piecesAbove(content, edits, []));
+      if (offset < above.length) yield above.subarray(offset);
+      yield* content.read(edits.rest + Math.max(0, offset - above.length), pieces);
+    },
+  };
 }

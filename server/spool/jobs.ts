@@ -339,15 +339,28 @@ export class RedirectJob implements Job {
   }
 }
 
-/** A message that lives, written again so that its old segment can go. */
+/** What a message becomes. */
+export type Amended = Pick<MessageSummary, "destinations" | "file" | "size">;
+
+/** A message that lives, written again so that its old segment can go, or as it is to be from now on. */
 export class SnapshotJob implements Job {
   readonly octets: number;
   readonly afterFault = "refuse";
   readonly #marks: readonly number[] | undefined;
+  readonly #amended: Amended | undefined;
   #place: { readonly into: Batch; readonly offset: number; readonly head: number } | undefined;
 
-  /** @param entry As it was when `parts` was made; where it is another by then, nothing is written. */
-  constructor(readonly entry: Entry, readonly parts: MessageParts, readonly waiter: Waiter) {
+  /**
+   * @param entry As it was when `parts` was made; where it is another by then, nothing is written.
+   * @param amended What it becomes by it; absent: it stays as it is.
+   */
+  constructor(
+    readonly entry: Entry,
+    readonly parts: MessageParts,
+    readonly waiter: Waiter,
+    amended?: Amended,
+  ) {
+    this.#amended = amended;
     this.octets = parts.detail.length + (parts.body?.length ?? 0) + 200;
     this.#marks = entry.marks;
   }
@@ -356,11 +369,13 @@ export class SnapshotJob implements Job {
     const { entry } = this;
     this.#place = undefined;
     if (entry.isGone || entry.marks !== this.#marks) return;
+    // Whoever rewrites the message meanwhile sees by its marks that what he has read is no more.
+    if (this.#amended) entry.touch();
     // From here on there may be a copy in that segment, whatever becomes of the batch.
     entry.generation++;
     (entry.copies ??= []).push(into.segment);
     const { offset } = into;
-    const head = encodeMessageRecord(into, entry, summaryOf(entry), this.parts);
+    const head = encodeMessageRecord(into, entry, { ...summaryOf(entry), ...this.#amended }, this.parts);
     this.#place = { into, offset, head };
   }
 
@@ -370,13 +385,18 @@ export class SnapshotJob implements Job {
       const { into, offset, head } = this.#place;
       entry.copies = [entry.segment, ...(entry.copies ?? []).filter((copy) => copy !== into.segment)]
         .filter((copy) => copy.state !== "gone");
-      entry.moved(into.segment, offset, head);
+      entry.moved(into.segment, offset, head, this.#amended);
     }
     this.waiter.resolve();
   }
 
   fail(error: Error): void {
     this.waiter.reject(error);
+  }
+
+  /** Whether it was written: else it was another by then. */
+  get isWritten(): boolean {
+    return this.#place !== undefined;
   }
 }
 

@@ -23,9 +23,10 @@ import {
   OutcomesJob,
   outcomesOf,
   RedirectJob,
+  SnapshotJob,
 } from "./jobs.ts";
 import { type Extent, extentOf, type Follower } from "./follower.ts";
-import type { Entry, Queue } from "./queue.ts";
+import { destinationsOf, type Entry, type Queue } from "./queue.ts";
 import { type CompleteOptions, type LogSpoolOptions, withDefaults } from "./options.ts";
 import { Reader, stateOf } from "./reader.ts";
 import { Recent } from "./recent.ts";
@@ -377,6 +378,72 @@ export class LogSpool implements Spool {
     });
   }
 
+  async amend(
+    id: string,
+    change: (envelope: QueuedEnvelope) => QueuedEnvelope,
+    content?: Content,
+  ): Promise<void> {
+    if (!content) return await this.#amend(id, change, undefined);
+    if (content.memory && content.size <= this.#inLog) return await this.#amend(id, change, content);
+    if (content instanceof FileContent && content.isIn(this.bodies)) {
+      await content.sync();
+      return await this.#amend(id, change, content);
+    }
+    throw new TypeError("The new content of a message is one of the spool's own bodies.");
+  }
+
+  async #amend(
+    id: string,
+    change: (envelope: QueuedEnvelope) => QueuedEnvelope,
+    content: Content | undefined,
+  ): Promise<void> {
+    for (;;) {
+      const entry = this.#queue.get(id);
+      if (!entry) return;
+      const { marks, segment, offset, file: before } = entry;
+      const read = await this.#whereItIs(id, async (entry) => {
+        const message = await this.#reader.message(entry);
+        return {
+          message,
+          states: await this.#reader.states(entry, message),
+          body: content ? content.memory : await this.#reader.body(entry),
+        };
+      });
+      if (!read || entry.isGone) return;
+      if (entry.marks !== marks || entry.segment !== segment || entry.offset !== offset) continue;
+      const { message, states, body } = read;
+      if (message.lost) this.#holdNow(entry, lostRedirect);
+      const envelope = change(message.envelope);
+      const file = content ? (content instanceof FileContent ? content.id : undefined) : before;
+      const check = content
+        ? content instanceof FileContent ? content.crc : undefined
+        : message.header.bodyCheck;
+      const detail = JSON.stringify({ envelope, states } satisfies MessageDetail);
+      const amended = {
+        destinations: destinationsOf(envelope.recipients),
+        file,
+        size: content ? content.size : entry.size,
+      };
+      const isWritten = await new Promise<boolean>((resolve, reject) => {
+        const done = () => {
+          // At once: whoever closes the arriving body next would unlink the file.
+          if (job.isWritten && content instanceof FileContent) content.keep();
+          resolve(job.isWritten);
+        };
+        const job = new SnapshotJob(entry, { detail, body, check }, { resolve: done, reject }, amended);
+        this.#writer.push(job, "cold");
+      });
+      if (!isWritten) continue;
+      this.#recent.remove(id);
+      if (before !== undefined && before !== file) this.#unlinkBody(before);
+      return;
+    }
+  }
+
+  #unlinkBody(file: string): void {
+    this.#freezer.unlink(() => this.#inBackground(this.#disk.unlink(`${this.#folder}/body/${file}`)));
+  }
+
   async #changeById(id: string, change: Change): Promise<void> {
     const entry = this.#queue.get(id);
     if (entry) await this.#change(entry, change);
@@ -397,9 +464,7 @@ export class LogSpool implements Spool {
     const { segment, file, id } = entry;
     this.#queue.remove(entry);
     this.#recent.remove(id);
-    if (file !== undefined) {
-      this.#freezer.unlink(() => this.#inBackground(this.#disk.unlink(`${this.#folder}/body/${file}`)));
-    }
+    if (file !== undefined) this.#unlinkBody(file);
     if (this.#compactor.isWorth(segment)) this.#compactor.wake();
   }
 

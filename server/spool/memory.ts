@@ -19,7 +19,7 @@ import type {
 
 interface Kept {
   envelope: QueuedEnvelope;
-  readonly content: Content;
+  content: Content;
   states: readonly RecipientState[];
   held: string | undefined;
   at: number;
@@ -106,6 +106,19 @@ export class MemorySpool implements Spool {
     kept.envelope = { ...kept.envelope, recipients };
     for (const { recipient, state } of states) kept.states = kept.states.with(recipient, state);
     this.#reschedule(kept);
+  }
+
+  async amend(
+    id: string,
+    change: (envelope: QueuedEnvelope) => QueuedEnvelope,
+    content?: Content,
+  ): Promise<void> {
+    const copy = content &&
+      (content.memory ? content : memoryContent(concat(await Array.fromAsync(content.read()))));
+    const kept = this.#messages.get(id);
+    if (!kept) return;
+    kept.envelope = change(kept.envelope);
+    if (copy) kept.content = copy;
   }
 
   async remove(id: string): Promise<void> {

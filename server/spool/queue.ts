@@ -24,9 +24,9 @@ export class Entry {
   readonly recipients: number;
   destinations: readonly string[];
   /** The file of its content; `undefined` where that is in the record. */
-  readonly file: string | undefined;
+  file: string | undefined;
   /** Octets of the content. */
-  readonly size: number;
+  size: number;
   /** Not less than that of any copy on the disk: outcomes carry it, so that they count for all of them. */
   generation: number;
   segment: Segment;
@@ -111,9 +111,23 @@ export class Entry {
     this.marks = marks;
   }
 
-  /** Moves to where it was rewritten. What is said of new recipients stays said nowhere. */
-  moved(segment: Segment, offset: number, head: number): void {
+  /** Whoever has read it sees that it isn't as it was. */
+  touch(): void {
+    this.marks = this.marks ? [...this.marks] : freshMarks(this);
+  }
+
+  /** Moves to where it was rewritten. What is said of new recipients stays said nowhere. @param amended What it has become by it. */
+  moved(
+    segment: Segment,
+    offset: number,
+    head: number,
+    amended?: Pick<MessageSummary, "destinations" | "file" | "size">,
+  ): void {
     this.segment.leave(this);
+    if (amended) {
+      this.destinations = share(amended.destinations);
+      [this.file, this.size] = [amended.file, amended.size];
+    }
     this.head = head;
     this.segment = segment;
     this.offset = offset;

@@ -29,6 +29,28 @@ export interface QueuedEnvelope {
   readonly from?: Origin;
   /** How it was taken, for `track`. */
   readonly trace?: Trace;
+  /** Nothing is tried before these plugins were asked; absent: nobody is to be asked any more. */
+  readonly screening?: Screening;
+}
+
+/** What plugins are to be asked in the queue (`when: queued`), and what they are told of the way in besides {@linkcode Origin}. */
+export interface Screening {
+  /** Whom, by name. */
+  readonly by: readonly string[];
+  /** `message`: about the message, then about each recipient; `recipients`: the message was let pass. */
+  readonly about: "message" | "recipients";
+  /** Indexes of recipients that are still to be asked about. */
+  readonly recipients: readonly number[];
+  readonly session: {
+    readonly id: string;
+    readonly role: "mx" | "submission";
+    readonly trusted: boolean;
+    readonly network: string;
+    readonly port: number;
+    readonly sendAs?: readonly string[];
+  };
+  /** MAIL's parameters. */
+  readonly params: readonly (readonly [keyword: string, value: string])[];
 }
 
 /** Who brought a message. */
@@ -206,6 +228,15 @@ export interface Spool {
    * delivered or failed stays so.
    */
   redirect(id: string, redirects: readonly Redirect[]): Promise<void>;
+  /**
+   * Changes what is kept of a message, save how many recipients it has and how they stand. Resolves only when it is durable; a crash
+   * before leaves it as it was.
+   *
+   * @param change From the envelope as it is to how it is to be; may be called more than once.
+   * @param content Takes the content's place; absent: that stays.
+   * @throws {Error} when it could not be made durable.
+   */
+  amend(id: string, change: (envelope: QueuedEnvelope) => QueuedEnvelope, content?: Content): Promise<void>;
   /** Gives a message up without reports: an operator's delete. */
   remove(id: string): Promise<void>;
   /**

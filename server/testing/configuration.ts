@@ -35,6 +35,8 @@ export interface TestEntry {
   readonly roles?: readonly Session["role"][];
   /** Asked, but what it says is only logged. */
   readonly observe?: boolean;
+  /** `queued`: asked after the reply, before the first attempt. */
+  readonly when?: "arrival" | "queued";
 }
 
 /** What a test server is made of; whatever isn't given is as in a configuration that doesn't say it. */

@@ -4,8 +4,9 @@ import { Runner, type RunnerSettings } from "../delivery/runner.ts";
 import { flush } from "../flush.ts";
 import type { Ids } from "../ids.ts";
 import type { Log } from "../log.ts";
-import type { Content } from "../message/content.ts";
+import type { Body, Content } from "../message/content.ts";
 import { smtpTransport } from "../resolve.ts";
+import { Screens } from "../screening.ts";
 import type { Sessions } from "../sessions.ts";
 import { MemorySpool } from "../spool/memory.ts";
 import type { Queued, QueuedEnvelope } from "../spool/spool.ts";
@@ -91,6 +92,7 @@ export interface TestQueueEdges {
   readonly hostname: string;
   readonly sessions: () => Sessions;
   readonly smtp: () => SmtpAnswer;
+  readonly newBody: (id: string) => Body;
   readonly sent: (mail: OutgoingMail) => void;
 }
 
@@ -110,8 +112,9 @@ export class TestQueue {
   /** The settings of a configuration; with the first ones it begins to send. */
   use(settings: RunnerSettings): void {
     if (this.#runner) return this.#runner.use(settings);
-    const { clock, log, ids, hostname, sessions, smtp, sent } = this.#edges;
+    const { clock, log, ids, hostname, sessions, smtp, sent, newBody } = this.#edges;
     const { spool } = this;
+    const screens = new Screens({ spool, log, hostname: () => hostname, newBody });
     this.#runner = new Runner({
       spool,
       clock,
@@ -132,6 +135,7 @@ export class TestQueue {
         const over = this.#begin();
         return { chain, release: () => (over(), release()) };
       },
+      screen: (...asked) => screens.screen(...asked),
       settings,
       random: () => 0.5, // in the middle: waits are just what the schedule says
     });

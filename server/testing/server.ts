@@ -127,6 +127,7 @@ export class TestServer implements AsyncDisposable {
       hostname: options.hostname ?? defaultHostname,
       sessions: () => this.#sessions,
       smtp: () => this.smtp,
+      newBody: (id) => store.create(id),
       sent: (mail) => (this.sent as OutgoingMail[]).push(mail),
     });
     const { spool } = this.#queue;

@@ -176,6 +176,7 @@ export async function setUp<O extends z.ZodType>(
     name: plugin.name,
     hostname: "mx.example.org",
     observed: false,
+    queued: false,
     owns: (domains) => void owned.push(...domains),
     clock: { now: () => rig.time, sleep: (ms, signal) => systemClock.sleep(ms, signal) },
     log: { debug: write("debug"), info: write("info"), warning: write("warning"), error: write("error") },
