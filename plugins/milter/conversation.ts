@@ -15,6 +15,8 @@ import { type Meaning, meaningOf } from "./verdicts.ts";
 export interface ConversationOptions {
   readonly address: string;
   readonly version: Version;
+  /** Actions that aren't possible: the filter hears so in the negotiation. */
+  readonly withheld: number;
   readonly telling: Telling;
   /** Who the client is: may ask the DNS. */
   readonly clientOf: (session: Session, signal: AbortSignal) => Promise<Client>;
@@ -78,13 +80,16 @@ export class Conversation {
 
   /** Connects, negotiates, and tells who is there. */
   async connect(session: Session, signal: AbortSignal): Promise<Meaning> {
-    const { address, version, telling, clientOf, opened } = this.#options;
+    const { address, version, withheld, telling, clientOf, opened } = this.#options;
     this.close();
     this.#isContent = false;
     const link = this.#link = await Link.open(address, signal);
     opened(link);
-    await link.say([offer(version)], signal);
-    this.#agreed = await this.#reading(link, async () => readAgreed(await link.hear(signal), version));
+    await link.say([offer(version, withheld)], signal);
+    this.#agreed = await this.#reading(
+      link,
+      async () => readAgreed(await link.hear(signal), version, withheld),
+    );
     if (this.#skips(Step.noConnect)) return goOn;
     const client = await clientOf(session, signal);
     const said = command.connect(client.host, client.address, client.port);

@@ -2,9 +2,11 @@
 import { isIP } from "node:net";
 import {
   because,
+  defer,
   definePlugin,
   type Editable,
   type Objection,
+  type On,
   type Session,
   type Transaction,
   z,
@@ -15,6 +17,7 @@ import { confirmedName } from "../confirmed_name.ts";
 import { discard, make, NewBody } from "./changes.ts";
 import { type Content, Conversation } from "./conversation.ts";
 import type { Link } from "./link.ts";
+import { Action } from "./negotiation.ts";
 import type { Client } from "./told.ts";
 import type { Meaning } from "./verdicts.ts";
 
@@ -75,6 +78,7 @@ export default definePlugin({
       new Conversation({
         address,
         version: protocol,
+        withheld: host.queued ? Action.addRecipients : 0, // a message in the queue has the recipients it has
         telling: { hostname: host.hostname, name: "Postrider", extra: macros },
         clientOf,
         opened(link) {
@@ -83,26 +87,12 @@ export default definePlugin({
         },
       })
     );
-    const refusedOf = host.notes((_transaction: Transaction) => new Map<string, Objection>());
+    const heardOf = host.notes((_transaction: Transaction): Heard => ({
+      state: "unheard",
+      refused: new Map(),
+    }));
 
-    on(
-      "connect",
-      async (session, { signal }) => objectionOf(await conversationOf(session).connect(session, signal)),
-    );
-
-    on("helo", async (session, name, { signal }) => {
-      const conversation = conversationOf(session);
-      if (!conversation.isOpen) return; // it was let pass (`onError: skip`): at MAIL the filter is looked for again
-      return objectionOf(await conversation.helo(session, name, signal));
-    });
-
-    on("mail", async (session, transaction, { signal }) => {
-      return objectionOf(await conversationOf(session).mail(session, transaction, signal));
-    });
-
-    on("rcpt", async (session, recipient, transaction, { signal }) => {
-      return objectionOf(await conversationOf(session).rcpt(recipient, transaction, signal));
-    });
+    if (!host.queued) onSession(on, conversationOf);
 
     on("data", async (session, message, transaction, call) => {
       const isOwn = session.protocol === "internal";
@@ -115,7 +105,9 @@ export default definePlugin({
         if (whole.kind === "objection") return whole.objection;
         const refused = [...recipients];
         if (refused.length > 0 && refused.length === transaction.recipients.length) return refused[0]![1];
-        for (const [id, objection] of refused) refusedOf(transaction).set(id, objection);
+        const heard = heardOf(transaction);
+        heard.state = "heard";
+        for (const [id, objection] of refused) heard.refused.set(id, objection);
         const { meaning, changes } = await conversation.message(transaction, await contentOf(message), {
           onBody: (octets) => body.write(octets),
           onProgress: () => call.progress(),
@@ -126,25 +118,65 @@ export default definePlugin({
         await make(changes, message, transaction);
       } finally {
         await body.abandon();
-        if (isOwn) conversation.close();
+        if (isOwn || host.queued) conversation.close(); // nobody reports its end
       }
     });
 
-    // One whom the filter refused only when it was told of him again, after the connection had broken.
-    on("dataFor", (_session, { id }, _message, transaction) => {
-      const objection = refusedOf(transaction).get(id);
+    // One whom the filter refused only when it was told of him again: the connection had broken, or there was none before.
+    on("dataFor", async (session, recipient, _message, transaction, { signal }) => {
+      if (session.protocol === "internal" && ownMail === "skip") return;
+      const heard = heardOf(transaction);
+      let objection = heard.refused.get(recipient.id);
+      if (host.queued && heard.state === "unheard") { // the message was let pass before, and he was to wait
+        const conversation = conversationOf(session);
+        const { id, sender, params } = transaction;
+        const { whole, recipients } = await conversation.catchUp(
+          session,
+          { id, sender, params, recipients: [recipient] },
+          signal,
+        ).finally(() => conversation.close());
+        objection = objectionOf(whole) ?? recipients.get(recipient.id);
+      }
       if (objection && objection.verdict !== "disconnect") {
         return because("refused as a recipient", objection);
       }
+      if (objection) return defer("4.3.2", objection.text);
     });
-
-    on("disconnect", ({ session }) => conversationOf(session).close());
 
     return () => {
       for (const link of [...links]) link.close();
     };
   },
 });
+
+/** What became of a transaction in `data`, for `dataFor`. */
+interface Heard {
+  state: "unheard" | "heard";
+  readonly refused: Map<string, Objection>;
+}
+
+/** What the filter hears while the client is there. */
+function onSession(on: On, conversationOf: (session: Session) => Conversation): void {
+  on("connect", async (session, { signal }) => {
+    return objectionOf(await conversationOf(session).connect(session, signal));
+  });
+
+  on("helo", async (session, name, { signal }) => {
+    const conversation = conversationOf(session);
+    if (!conversation.isOpen) return; // it was let pass (`onError: skip`): at MAIL the filter is looked for again
+    return objectionOf(await conversation.helo(session, name, signal));
+  });
+
+  on("mail", async (session, transaction, { signal }) => {
+    return objectionOf(await conversationOf(session).mail(session, transaction, signal));
+  });
+
+  on("rcpt", async (session, recipient, transaction, { signal }) => {
+    return objectionOf(await conversationOf(session).rcpt(recipient, transaction, signal));
+  });
+
+  on("disconnect", ({ session }) => conversationOf(session).close());
+}
 
 const objectionOf = (meaning: Meaning) => meaning.kind === "objection" ? meaning.objection : undefined;
 

@@ -61,11 +61,11 @@ export interface Agreed {
   readonly macros: ReadonlyMap<string, readonly string[]>;
 }
 
-/** What is offered. */
-export function offer(version: Version): Uint8Array {
+/** What is offered. @param withheld Actions that aren't possible here. */
+export function offer(version: Version, withheld = 0): Uint8Array {
   const numbers = new DataView(new ArrayBuffer(12));
   numbers.setUint32(0, version);
-  numbers.setUint32(4, offered[version].actions);
+  numbers.setUint32(4, offered[version].actions & ~withheld);
   numbers.setUint32(8, offered[version].steps);
   return packet("O", new Uint8Array(numbers.buffer));
 }
@@ -74,7 +74,7 @@ export function offer(version: Version): Uint8Array {
 const commands = ["C", "H", "M", "R", "T", "E", "N"];
 
 /** Reads what the filter makes of the offer. @throws {MilterProtocolError} when it wants what isn't offered. */
-export function readAgreed({ code, data }: Packet, version: Version): Agreed {
+export function readAgreed({ code, data }: Packet, version: Version, withheld = 0): Agreed {
   if (code !== "O" || data.length < 12) {
     throw new MilterProtocolError("no negotiation: it does not speak the milter protocol");
   }
@@ -86,7 +86,7 @@ export function readAgreed({ code, data }: Packet, version: Version): Agreed {
     );
   }
   const known = offered[version];
-  const unknown = [actions & ~known.actions, steps & ~known.steps].map((flags) => flags >>> 0);
+  const unknown = [actions & ~(known.actions & ~withheld), steps & ~known.steps].map((flags) => flags >>> 0);
   if (unknown.some((flags) => flags !== 0)) {
     const which = unknown.map((flags) => `0x${flags.toString(16)}`).join(" and ");
     throw new MilterProtocolError(`actions and steps that weren't offered: ${which}`);

@@ -73,7 +73,7 @@ export default definePlugin({
       return readJudgement(await ask(asking, symbols(message, userOf(transaction), brought)));
     };
 
-    if (rejectFrom !== undefined || deferFrom !== undefined) on("rcpt", apart);
+    if (!host.queued && (rejectFrom !== undefined || deferFrom !== undefined)) on("rcpt", apart);
 
     on("data", async (session, message, transaction, { signal }) => {
       if (!isStranger(session)) return;

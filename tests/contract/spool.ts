@@ -59,6 +59,29 @@ export function spoolContract(
       await body(spool, clock);
     });
 
+  test("an amended message is what it was amended to, and stands as it stood", async (spool) => {
+    await spool.keep(envelopeOf("Q1", ["a@x.example", "b@x.example"]), contentOf("A: 1\r\n\r\nbody\r\n"));
+    await spool.record([{ id: "Q1", recipient: 0, state: delivered }]);
+    await spool.record([{ id: "Q1", recipient: 1, state: deferred(7) }]);
+    await spool.amend("Q1", (envelope) => ({ ...envelope, sender: "other@example.org" }));
+    const amended = await spool.get("Q1");
+    deepEqual([amended?.envelope.sender, amended?.states], ["other@example.org", [delivered, deferred(7)]]);
+    equal(new TextDecoder().decode(await octetsOf(await spool.content("Q1"))), "A: 1\r\n\r\nbody\r\n");
+    await spool.amend(
+      "Q1",
+      (envelope) => ({ ...envelope, edits: noEdits }),
+      contentOf("B: 22\r\n\r\nanother\r\n"),
+    );
+    equal(new TextDecoder().decode(await octetsOf(await spool.content("Q1"))), "B: 22\r\n\r\nanother\r\n");
+    equal((await spool.get("Q1"))?.size, 18);
+    deepEqual(dueIds(spool, 6), []);
+    deepEqual(dueIds(spool, 7), ["Q1"]);
+    await spool.record([{ id: "Q1", recipient: 1, state: failed }]);
+    equal(spool.size, 0);
+    await spool.amend("Q1", (envelope) => envelope);
+    equal(spool.size, 0, "what is gone stays so");
+  });
+
   test("a message that is held when it is kept is never due before it is released", async (spool) => {
     await spool.keep(envelopeOf("Q1"), contentOf("1"), undefined, "milter: looks odd");
     equal((await spool.get("Q1"))?.held, "milter: looks odd");

@@ -1,9 +1,9 @@
 import { deepStrictEqual as deepEqual, ok, strictEqual as equal, throws } from "node:assert/strict";
 import fc from "fast-check";
 import { memoryContent } from "../../server/message/content.ts";
-import { EditedHeader, noEdits } from "../../server/message/edits.ts";
+import { composed, EditedHeader, type Edits, noEdits } from "../../server/message/edits.ts";
 import { readHeader } from "../../server/message/header.ts";
-import { concat, linesOf, render, renderedSize, renderHead } from "../../server/message/render.ts";
+import { concat, linesOf, overlaid, render, renderedSize, renderHead } from "../../server/message/render.ts";
 import { bytes, contents, piecewise, text } from "./bytes.ts";
 
 const letter = "A: 1\r\nB: 2\r\n\t2\r\nA: 3\r\nC: 4\r\n\r\nbody\r\n";
@@ -238,3 +238,48 @@ Deno.test("lines: D04 a line of 4 MB in pieces of 1 KB stays whole, in linear ti
   deepEqual(lines.map((line) => line.length), [4_000_002, 3]);
   ok(performance.now() - start < 5_000);
 });
+
+const changes = fc.array(fc.tuple(
+  fc.constantFrom("insert", "replace", "remove"),
+  fc.constantFrom("A", "B", "C", "X-Neu"),
+  fc.constantFrom("1", "Grüße aus Köln", "v=1;\r\n\tb=x", ""),
+  fc.nat(6),
+));
+
+function changedBy(
+  content: Parameters<typeof render>[0],
+  how: readonly (readonly [string, string, string, number])[],
+): Edits {
+  const header = new EditedHeader(readHeader(content.head, content.size));
+  for (const [what, name, value, index] of how) {
+    if (what === "insert") header.insert(index, name, value);
+    else if (what === "replace") header.replace(name, value);
+    else header.remove(name);
+  }
+  return header.edits();
+}
+
+Deno.test("edits: property: two overlays made one give what the second makes of what the first has made", async () => {
+  const letters = fc.constantFrom(letter, "A: ä\r\n\r\n", "A: 1", "\r\nbody", "no header\r\n", "");
+  await fc.assert(
+    fc.asyncProperty(letters, changes, changes, fc.boolean(), async (content, one, two, inFile) => {
+      const octets = bytes(content);
+      const stored = inFile ? piecewise(octets, 5) : memoryContent(octets);
+      const first = changedBy(stored, one);
+      const base = overlaid(stored, first);
+      const second = changedBy(base, two);
+      const read = async (of: typeof stored, edits: Edits) => {
+        const rendered = render(of, edits);
+        return text(rendered instanceof Uint8Array ? rendered : concat(await Array.fromAsync(rendered)));
+      };
+      const expected = await read(base, second);
+      equal(await read(stored, composed(first, second)), expected);
+      equal(base.size, concat(await Array.fromAsync(base.read())).length);
+      for (const from of [1, 7, 30]) {
+        equal(text(concat(await Array.fromAsync(base.read(from)))), text((await whole(base)).subarray(from)));
+      }
+    }),
+  );
+});
+
+const whole = async (content: Parameters<typeof render>[0]) => concat(await Array.fromAsync(content.read()));
