@@ -239,6 +239,13 @@ class Explaining {
 
   /** What a spool would have been given. */
   async #keep(envelope: QueuedEnvelope, content: Content): Promise<void> {
+    const later = envelope.screening?.by ?? [];
+    if (later.length > 0) {
+      const names = later.join(", ");
+      this.#notes.push(
+        `${names} would be asked once the message is queued (\`when: queued\`): a dry run queues none.`,
+      );
+    }
     const { generation } = this.#edges;
     const [only, ...others] = envelope.recipients;
     for (const { address, original, via } of envelope.recipients) {

@@ -389,7 +389,15 @@ export class LogSpool implements Spool {
       await content.sync();
       return await this.#amend(id, change, content);
     }
-    throw new TypeError("The new content of a message is one of the spool's own bodies.");
+    const body: StoredBody = this.bodies.create(`${id}-${crypto.randomUUID().slice(0, 13)}`);
+    try {
+      for await (const piece of content.read()) await body.write(piece);
+      const copy = await body.finish();
+      if (copy instanceof FileContent) await copy.sync();
+      await this.#amend(id, change, copy);
+    } finally {
+      await body.discard();
+    }
   }
 
   async #amend(

@@ -1,10 +1,10 @@
 /** Malware, as Debian's clamd finds it: a signature of the test's own stands for the real ones. */
-import { match, ok, strictEqual as equal } from "node:assert/strict";
+import { match, ok, rejects, strictEqual as equal } from "node:assert/strict";
 import { mailboxes, testServer } from "../../server/testing/mod.ts";
 import { malware, startClamd, streamMax } from "./clamd.ts";
 import { RawClient } from "./client.ts";
 import { makeFolder } from "./folder.ts";
-import { onlyMessage } from "./mailbox.ts";
+import { onlyMessage, untilMessages } from "./mailbox.ts";
 import { ServerProcess } from "./server.ts";
 import { deliver, mailboxOf, maildir, writeSettings } from "./small_server.ts";
 
@@ -92,4 +92,67 @@ Deno.test("clamav: in the server: malware is refused, clean mail comes in, and a
   } finally {
     await clamd[Symbol.asyncDispose]();
   }
+});
+
+/** Stands before a scanner, and lets nobody through before it is told to. */
+function slow(path: string) {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const asked = Promise.withResolvers<void>();
+  const go = Promise.withResolvers<void>();
+  const serving = (async () => {
+    const connections: Promise<void>[] = [];
+    for await (const conn of listener) {
+      asked.resolve();
+      connections.push((async () => {
+        await go.promise;
+        const back = await Deno.connect({ transport: "unix", path });
+        const through = [conn.readable.pipeTo(back.writable), back.readable.pipeTo(conn.writable)];
+        await Promise.allSettled(through);
+      })());
+    }
+    await Promise.allSettled(connections);
+  })().catch(() => {});
+  return {
+    address: `127.0.0.1:${listener.addr.port}`,
+    asked: asked.promise,
+    go: go.resolve,
+    async [Symbol.asyncDispose]() {
+      go.resolve();
+      listener.close();
+      await serving;
+    },
+  };
+}
+
+Deno.test("clamav: when: queued: a slow clamd delays no reply, nothing is delivered unscanned though the server is killed, malware is returned", async () => {
+  await using folder = await makeFolder();
+  await using clamd = await startClamd(folder);
+  await using scanner = slow(clamd.addresses[1]);
+  const config = await writeSettings(folder, {
+    plugins: [{ use: "clamav", when: "queued", timeout: "5m", with: { address: scanner.address } }, maildir],
+  });
+  const send = async (port: number, to: string, text: string) => {
+    using client = await RawClient.connect(port);
+    await client.say("EHLO client.test");
+    await client.envelope("bob@example.test", `${to}@example.test`);
+    await client.say(`Subject: hi\r\n\r\n${text}\r\n.`, 250);
+  };
+  {
+    await using server = await ServerProcess.start(config);
+    await send(server.port(), "alice", "Hello.");
+    await scanner.asked; // and it says nothing
+  } // killed
+  await using server = await ServerProcess.start(config);
+  await send(server.port(), "carol", malware);
+  await rejects(Deno.stat(mailboxOf(folder, "alice")), Deno.errors.NotFound);
+  scanner.go();
+  const [[clean], [report]] = await Promise.all([
+    untilMessages(mailboxOf(folder, "alice"), 1),
+    untilMessages(mailboxOf(folder, "bob"), 1),
+  ]);
+  match(clean!.toString(), /^X-Virus-Status: Clean$/m);
+  match(report!.toString(), /^Status: 5\.7\.1$/m);
+  match(report!.toString(), /Malware was found in it: Postrider\.Test/);
+  await server.logged("looked at in the queue");
+  await rejects(Deno.stat(mailboxOf(folder, "carol")), Deno.errors.NotFound);
 });

@@ -5,7 +5,7 @@ import { keyFile } from "../plugins/authentication/rig.ts";
 import { malware, startClamd } from "./clamd.ts";
 import { RawClient } from "./client.ts";
 import { type Folder, makeFolder } from "./folder.ts";
-import { onlyMessage } from "./mailbox.ts";
+import { untilMessages } from "./mailbox.ts";
 import { freePort, untilListening } from "./ports.ts";
 import { spawn } from "./programs.ts";
 import { postrider, ServerProcess } from "./server.ts";
@@ -147,6 +147,6 @@ Deno.test("milter: in the server: what clamav-milter quarantines is held in the 
   const shown = await postrider(["queue", "show", held!.id, "--config", config]);
   match(shown.stdout, /held: clamav-milter: quarantined by clamav-milter/);
   equal((await postrider(["queue", "release", held!.id, "--config", config])).code, 0);
-  const { content } = await onlyMessage(mailboxOf(folder, "alice"));
-  ok(content.toString().includes(malware));
+  const [released] = await untilMessages(mailboxOf(folder, "alice"), 1);
+  ok(released!.toString().includes(malware));
 });

@@ -52,14 +52,23 @@ export function wayOf({ address, via, hops }: Pick<QueuedRecipient, "address" | 
   return JSON.stringify([address, via, hops]);
 }
 
+/** What a message was amended to. */
+export interface Version {
+  readonly sender: string;
+  readonly octets: Uint8Array;
+}
+
 /** A message as somebody outside knows it. */
 export class ModelMessage {
   kept: Answer = "asked";
   readonly removed = new Known(false);
   readonly held = new Known<string | undefined>(undefined);
   readonly states: Known<Stand>[];
+  /** Its sender and its content: an amendment changes both or neither. */
+  readonly version: Known<Version>;
 
   constructor(readonly envelope: QueuedEnvelope, readonly octets: Uint8Array) {
+    this.version = new Known({ sender: envelope.sender, octets });
     this.states = envelope.recipients.map((recipient) =>
       new Known<Stand>({ state: "due", due: 0, attempts: 0, reply: "", way: wayOf(recipient) })
     );
@@ -83,7 +92,8 @@ export class ModelMessage {
 
   /** An operation is under way: no other is begun, so that it stays clear what may be. */
   get isBusy(): boolean {
-    return this.removed.isOpen || this.held.isOpen || this.states.some((state) => state.isOpen);
+    return this.removed.isOpen || this.held.isOpen || this.version.isOpen ||
+      this.states.some((state) => state.isOpen);
   }
 }
 
@@ -110,7 +120,15 @@ export class Model {
       const queued = found.get(message.id);
       if (message.mayNotBe) equal(queued, undefined, `${message.id} has risen again`);
       if (message.mustBe) ok(queued, `${message.id} is missing`);
-      if (queued) await checkMessage(spool, message, queued, message.states.map(({ values }) => values));
+      if (queued) {
+        await checkMessage(
+          spool,
+          message,
+          queued,
+          message.states.map(({ values }) => values),
+          "still",
+        );
+      }
       if (queued) settle(message, queued);
       else this.messages.delete(message.id); // what nobody knows any more can't be asked again
     }
@@ -121,6 +139,7 @@ export class Model {
   async look(spool: Spool, message: ModelMessage): Promise<void> {
     this.checks++;
     const before = message.states.map(({ values }) => values);
+    const versions = message.version.values;
     const queued = await spool.get(message.id);
     if (!queued) return equal(message.mustBe, false, `${message.id} is missing`);
     await checkMessage(
@@ -128,6 +147,7 @@ export class Model {
       message,
       queued,
       message.states.map(({ values }, i) => [...values, ...before[i]!]),
+      versions,
     );
   }
 }
@@ -137,20 +157,30 @@ async function checkMessage(
   message: ModelMessage,
   queued: Queued,
   possible: readonly (readonly Stand[])[],
+  /** `still`: nothing changes meanwhile; else what it could be before. */
+  before: "still" | readonly Version[],
 ): Promise<void> {
   const { id } = message;
   const asGiven = queued.envelope.recipients.map(({ hops: _, ...recipient }, i) => {
     const { address, via } = message.envelope.recipients[i]!;
     return { ...recipient, address, via };
   });
-  deepEqual({ ...queued.envelope, recipients: asGiven }, message.envelope);
+  const { sender } = queued.envelope;
+  deepEqual({ ...queued.envelope, sender: message.envelope.sender, recipients: asGiven }, message.envelope);
+  const versions = [...message.version.values, ...before === "still" ? [] : before];
+  ok(versions.some((version) => version.sender === sender), `${id} is of ${sender}`);
   for (const [i, state] of standsOf(queued).entries()) {
     if (possible[i]!.some((other) => textOf(other) === textOf(state))) continue;
     fail(`${id}, recipient ${i}: ${textOf(state)} instead of ${possible[i]!.map(textOf).join(" or ")}`);
   }
   const content = await spool.content(id);
   if (content) {
-    equal(Buffer.compare(await octetsOf(content), message.octets), 0, `${id} is not what was kept`);
+    const octets = await octetsOf(content);
+    const could = [...message.version.values, ...versions].filter((one) =>
+      before !== "still" || one.sender === sender
+    );
+    ok(could.some((one) => Buffer.compare(one.octets, octets) === 0), `${id} is not what was kept`);
+    if (before === "still") message.version.settle({ sender, octets });
   } else equal(message.mustBe, false, `${id} has no content`);
 }
 

@@ -112,7 +112,8 @@ export class Workload {
     else if (choice < 0.84) this.#hold(message);
     else if (choice < 0.88) this.#release(message);
     else if (choice < 0.95) this.#redirect(message);
-    else if (choice < 0.97) this.#remove(message);
+    else if (choice < 0.96) this.#remove(message);
+    else if (choice < 0.98) this.#amend(message);
     else this.#begin(`look ${message.id}`, this.#look(message));
   }
 
@@ -239,6 +240,28 @@ export class Workload {
     };
     const what = `redirect ${message.id} ${JSON.stringify(redirects)}`;
     this.#change(what, known, undefined, spool.redirect(message.id, redirects));
+  }
+
+  /** Another sender, and often another content, in the record or in a file of its own. */
+  #amend(message: ModelMessage): void {
+    const { random, spool } = this;
+    const number = this.#next++;
+    const before = message.version.values[0]!;
+    const octets = random.chance(0.4)
+      ? before.octets
+      : Uint8Array.from({ length: random.below(1_500) }, () => 97 + random.below(26));
+    const version = { sender: `s${number}@example.org`, octets };
+    const amend = async () => {
+      const body = spool.bodies.create(`${message.id}-${number}`);
+      try {
+        if (octets !== before.octets) await body.write(octets);
+        const content = octets === before.octets ? undefined : await body.finish();
+        await spool.amend(message.id, (envelope) => ({ ...envelope, sender: version.sender }), content);
+      } finally {
+        await body.discard();
+      }
+    };
+    this.#change(`amend ${message.id}`, message.version, version, amend());
   }
 
   #remove(message: ModelMessage): void {

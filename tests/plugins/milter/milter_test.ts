@@ -371,3 +371,71 @@ Deno.test("milter: LMTP clients by a Unix socket have no address", async () => {
   equal((await mail.send({ to, protocol: "lmtp", ip: "unix" })).outcome, "accepted");
   ok(filter.all.includes("C localhost|U"));
 });
+
+// ── In the queue
+
+Deno.test("milter: when: queued: the filter hears the session from the queue, and what it says becomes of the message", async () => {
+  await using filter = new Filter(({ code }) => {
+    if (code === "O") return say.agree(6, Action.addHeaders, 0);
+    return code === "E" ? [say.addHeader("X-Seen", "1"), say.continue] : undefined;
+  });
+  await using mail = await server(filter, {}, { when: "queued" });
+  const from = "bob@elsewhere.example";
+  equal((await mail.send({ from, to, ip: "192.0.2.9", helo: "client.example" })).outcome, "accepted");
+  await mail.settled();
+  match(mail.delivered[0]!.content, /^X-Seen: 1\r$/m);
+  await filter.left();
+  const heard = commands(filter.heard[0]!);
+  ok(heard[1]!.startsWith("C [192.0.2.9]|4"));
+  deepEqual(heard.filter((one) => /^[HMREQ]/.test(one)), [
+    "H client.example|",
+    `M <${from}>|`,
+    `R <${to}>|`,
+    "E",
+    "Q",
+  ]);
+});
+
+Deno.test("milter: when: queued: recipients are refused and put off one by one, and none can be added", async () => {
+  let later = true;
+  const offered: number[] = [];
+  await using filter = new Filter(({ code, data }) => {
+    const said = String.fromCharCode(...data);
+    if (code === "O") offered.push(data[7]!);
+    if (code === "O") return say.agree(6, 0, 0);
+    if (code === "R" && said.includes("bad")) return say.reject;
+    return code === "R" && said.includes("later") && later ? say.tempfail : undefined;
+  });
+  await using mail = await testServer({
+    plugins: [{ use: "milter", with: { address: filter.address }, when: "queued" }, box],
+    outbound: { retry: ["5m"] },
+  });
+  await mail.send({
+    from: "bob@example.org",
+    to: ["good", "bad", "later"].map((user) => `${user}@example.org`),
+  });
+  await mail.settled();
+  deepEqual(mail.delivered.map(({ to }) => to).sort(), ["bob@example.org", "good@example.org"]);
+  await mail.clock.advance("301s");
+  await mail.settled();
+  equal(mail.delivered.length, 2, "still not now");
+  later = false;
+  await mail.clock.advance("301s");
+  await mail.settled();
+  equal(mail.delivered.at(-1)!.to, "later@example.org");
+  ok(offered.every((actions) => (actions & Action.addRecipients) === 0));
+});
+
+Deno.test("milter: when: queued: one that isn't there delays mail, and no reply", async () => {
+  await using mail = await testServer({
+    plugins: [{ use: "milter", with: { address: "/nonexistent/milter" }, when: "queued" }, box],
+  });
+  equal((await mail.send({ to })).outcome, "accepted");
+  await mail.settled();
+  equal(mail.delivered.length, 0);
+  equal(
+    (await mail.queue())[0]!.recipients[0]!.reply,
+    "4.3.0 The plugin milter could not look at the message",
+  );
+  equal(mail.log.of("plugin failed").length, 1);
+});
