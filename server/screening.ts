@@ -7,7 +7,7 @@ import type { Chain, Hearing, Ruling } from "./chain.ts";
 import { summary } from "./chain.ts";
 import type { Metrics } from "./admin/metrics.ts";
 import { type Result, resultOf } from "./delivery/attempt.ts";
-import type { Objected, Screened } from "./delivery/screening.ts";
+import type { Bounds, Objected, Screened } from "./delivery/screening.ts";
 import { ClientSession, Envelope, type EnvelopeRecipient } from "./envelope.ts";
 import type { Log } from "./log.ts";
 import type { Body, Content } from "./message/content.ts";
@@ -17,7 +17,7 @@ import { overlaid } from "./message/render.ts";
 import type { Observations } from "./observe/observations.ts";
 import { Watching } from "./observe/watching.ts";
 import type { Incoming, Objection, Transport } from "./plugin.ts";
-import { type Address, parseAddress } from "./smtp/address.ts";
+import { type Address, mailboxKey, parseAddress } from "./smtp/address.ts";
 import type { Queued, QueuedEnvelope, QueuedRecipient, Screening, Spool } from "./spool/spool.ts";
 import { inWords, turnAt } from "./turn.ts";
 
@@ -84,11 +84,11 @@ export class Screens {
     queued: Queued,
     due: readonly number[],
     chain: Chain,
-    stopping: AbortSignal,
+    { stopping, mayBegin }: Bounds,
   ): Promise<Screened> {
     await this.#place();
     try {
-      stopping.throwIfAborted();
+      if (!mayBegin()) return { kind: "withheld" };
       return await this.#screen(queued, due, chain, stopping);
     } catch (error) { // the disk, or a bug of ours: a plugin's failure is caught where it is asked
       if (stopping.aborted) return { kind: "withheld" };
@@ -339,12 +339,14 @@ function standIns(
   const known = new Map<string, EnvelopeRecipient>();
   for (const [index, { address, original, via, notify, orcpt }] of recipients.entries()) {
     if (states[index]?.state !== "due") continue;
-    let view = known.get(original);
+    const given = addressOf(original);
+    const key = mailboxKey(given);
+    let view = known.get(key);
     if (!view) {
       const dsn = { ...(notify && { notify }), ...(orcpt && { orcpt }) };
-      view = envelope.candidate(addressOf(original), { kind: "params", params: new Map(), ...dsn });
+      view = envelope.candidate(given, { kind: "params", params: new Map(), ...dsn });
       envelope.accept(view);
-      known.set(original, view);
+      known.set(key, view);
     }
     view.finals = [...view.finals, { address: addressOf(address), via, by: via }];
     views.set(index, view);
@@ -352,10 +354,17 @@ function standIns(
   return { session: client, envelope, views };
 }
 
+/** `<postmaster>` has no domain (RFC 5321 §4.5.1); and whatever else stands there, nobody's mail may hang on it. */
 function addressOf(text: string): Address {
-  const parsed = parseAddress(text);
-  if (!parsed) throw new TypeError(`${JSON.stringify(text)} is not an address`);
-  return parsed;
+  return parseAddress(text) ??
+    {
+      address: text,
+      local: text,
+      user: text.toLowerCase(),
+      tag: undefined,
+      domain: "",
+      toString: () => text,
+    };
 }
 
 /** A recipient's copy, with what plugins said of it. */
@@ -364,7 +373,8 @@ function changed(recipient: QueuedRecipient, view: EnvelopeRecipient | undefined
   const { top, finals: [first] } = view;
   const own = [...top, ...recipient.own ?? []];
   // Only `accept({ via })` leads back to the address as given itself.
-  const moved = first?.address === (view as Address) ? { address: view.address, via: first.via } : {};
+  const address = view.domain === "" ? recipient.address : view.address;
+  const moved = first?.address === (view as Address) ? { address, via: first.via } : {};
   return { ...recipient, ...moved, ...(own.length > 0 && { own }) };
 }
 

@@ -5,6 +5,7 @@ import {
   defer,
   definePlugin,
   disconnect,
+  fact,
   type Hooks,
   type Plugin,
   reject,
@@ -323,3 +324,70 @@ for (const [what, plugins, message] of refused) {
     await rejects(testServer({ plugins }), message);
   });
 }
+
+Deno.test("queued: mail for <postmaster> alone, which has no domain, is asked about like any other", async () => {
+  const users: string[] = [];
+  const scan = scanner({ dataFor: (_session, { user, domain }) => void users.push(`${user}@${domain}`) });
+  const owner = definePlugin({ name: "owner", setup: (_on, _options, host) => host.owns(["example.org"]) });
+  await using server = await testServer({ plugins: [queued(scan), owner, box] });
+  const sent = await server.send({ to: "postmaster" });
+  equal(sent.outcome, "accepted", JSON.stringify(sent.recipients));
+  await server.settled();
+  deepEqual(users, ["postmaster@"]);
+  deepEqual(server.delivered.map(({ to }) => to), ["postmaster@example.org"]);
+});
+
+Deno.test("queued: two spellings of one mailbox are one, and nobody gets lost by it", async () => {
+  await using server = await open(scanner({ data: () => {}, dataFor: () => {} }));
+  equal(
+    (await server.send({ to: [alice, "alice@EXAMPLE.ORG", "Alice+tag@example.org"] })).outcome,
+    "accepted",
+  );
+  await server.settled();
+  deepEqual(server.delivered.map(({ to }) => to).sort(), ["Alice+tag@example.org", alice].sort());
+  equal((await server.queue()).length, 0);
+});
+
+const facts = fact<string>("colour");
+const tells = definePlugin({
+  name: "tells",
+  setup(on, _options, host) {
+    const tell = host.provides(facts);
+    on("data", (_session, _message, transaction) => tell(transaction, "red"));
+  },
+});
+const wants = definePlugin({
+  name: "wants",
+  setup(on, _options, host) {
+    const colourOf = host.needs(facts);
+    on(
+      "data",
+      (_session, message, transaction) => message.prependHeader("X-Colour", colourOf(transaction) ?? ""),
+    );
+  },
+});
+
+Deno.test("queued: what one plugin tells another both find on arrival or both in the queue", async () => {
+  await rejects(
+    testServer({ plugins: [{ use: tells, when: "queued" }, wants, box] }),
+    /wants needs the fact "colour" from tells \(line 2\), which is asked only once the message is queued: give wants/,
+  );
+  await rejects(
+    testServer({ plugins: [tells, { use: wants, when: "queued" }, box] }),
+    /which is asked on arrival, which is over by then: give both the same `when`/,
+  );
+  await using server = await testServer({
+    plugins: [{ use: tells, when: "queued" }, { use: wants, when: "queued" }, box],
+  });
+  await server.send({ to: alice });
+  await server.settled();
+  match(server.delivered[0]!.content, /^X-Colour: red\r$/m);
+});
+
+Deno.test("queued: our own mail is asked about, too; a report that is rejected is a line in the log, never a loop", async () => {
+  await using server = await open(scanner({ data: () => reject("5.7.1", "Bad") }));
+  await server.send({ from: bob, to: carol });
+  await server.settled();
+  deepEqual([server.delivered.length, server.sent.length, (await server.queue()).length], [0, 0, 0]);
+  ok(server.log.of("refused in the queue").length === 2, "the message, and the report of it");
+});

@@ -322,7 +322,10 @@ export class Runner {
     spool.attempting([round.id]); // a plugin may end the process as any attempt may
     round.active++;
     const screened: Screened = screen
-      ? await screen(queued, candidates.map(({ index }) => index), chain, this.#stopping.signal)
+      ? await screen(queued, candidates.map(({ index }) => index), chain, {
+        stopping: this.#stopping.signal,
+        mayBegin: () => this.#state === "running",
+      })
       : { kind: "withheld" };
     round.active--;
     const now = screened.kind === "withheld" ? undefined : await spool.get(round.id);

@@ -29,11 +29,18 @@ export interface Objected {
  * Asks the plugins that a message's record names, about the message and about these of its recipients.
  *
  * @param recipients Indexes of those whose time has come.
- * @param stopping Aborts when the server can wait no longer: then it is as if nobody had been asked.
  */
 export type Screen = (
   queued: Queued,
   recipients: readonly number[],
   chain: Chain,
-  stopping: AbortSignal,
+  bounds: Bounds,
 ) => Promise<Screened>;
+
+/** How long anybody may be asked. */
+export interface Bounds {
+  /** Aborts when the server can wait no longer: then it is as if nobody had been asked. */
+  readonly stopping: AbortSignal;
+  /** Whether asking may still begin: a server that goes down begins nothing more. */
+  mayBegin(): boolean;
+}

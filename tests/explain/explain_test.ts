@@ -91,6 +91,17 @@ Deno.test("explain: the whole way of a message, in 80 columns", async () => {
   ]);
 });
 
+Deno.test("explain: who would be asked only in the queue is said, and isn't asked", async () => {
+  const files = { "scan.js": plugin("scan", `on("data", () => reject("5.7.1", "Bad"));`) };
+  await using here = await place(["  - { use: ./scan.js, when: queued }", maildir], files);
+  const { code, out } = await here.explain();
+  equal(code, 0);
+  match(
+    out.replaceAll(/\s+/g, " "),
+    /scan would be asked once the message is queued \(`when: queued`\): a dry run queues none\./,
+  );
+});
+
 Deno.test("explain: exit codes by outcome; who refused is named", async () => {
   const files = {
     "judge.js": plugin(
