@@ -45,7 +45,7 @@ export interface Instance {
   /** Asked, and what it says is only recorded. */
   readonly observe: boolean;
   /** `queued`: asked about a message when that is in the queue, before its first attempt. Absent: on its arrival. */
-  readonly when?: "arrival" | "queued" | undefined;
+  readonly when?: "arrival" | "queued";
 }
 
 /** A transport that some instance registered: one that delivers itself, or one that says where the server is to. */

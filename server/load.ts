@@ -176,7 +176,7 @@ class Loader {
         ? plugin.mechanisms(options)
         : plugin.mechanisms ?? ["PLAIN", "LOGIN"],
       observe: entry.observe,
-      when: entry.when,
+      ...(entry.when && { when: entry.when }),
     };
     const registered = new Registered(instance, entry.as);
     const host = makeHost(registered, services, this.#facts, hostname);

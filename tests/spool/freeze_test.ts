@@ -55,9 +55,9 @@ for (const faults of [false, true]) {
       // What nobody changes at this moment has to be in the copy just so.
       const settled = [...workload.model.messages.values()].filter((message) =>
         message.kept === "yes" && !message.isBusy && message.mustBe
-      ).map(({ id, octets, states, held }) => ({
+      ).map(({ id, version, states, held }) => ({
         id,
-        octets,
+        octets: version.values[0]!.octets,
         held: held.values[0],
         states: states.map(({ values }) => values[0]!),
       }));
