@@ -169,10 +169,14 @@ export class Screens {
         return objectedBy(due, objection);
       }
     }
-    const objections = await this.#askAboutRecipients(looking, due);
+    // Together with the message all are asked about, due or not: what a plugin noted in `data` it finds in `dataFor`.
+    const asked = screening.recipients.filter((index) =>
+      screening.about === "message" || due.includes(index)
+    );
+    const objections = await this.#askAboutRecipients(looking, asked);
     looking.stopping.throwIfAborted();
-    await this.#keep(looking, due, objections);
-    watching?.transactionOver(objections.size === due.length ? "refused" : "accepted");
+    await this.#keep(looking, asked, objections);
+    watching?.transactionOver(due.every((index) => objections.has(index)) ? "refused" : "accepted");
     this.options.log.info("looked at in the queue", {
       id,
       by: only,
@@ -197,14 +201,12 @@ export class Screens {
   /** Those that a plugin objects to, by index; `accept({ via })` moves a copy. */
   async #askAboutRecipients(
     looking: Looking,
-    due: readonly number[],
+    asked: readonly number[],
   ): Promise<ReadonlyMap<number, Objected>> {
-    const { chain, session, envelope, views, screening } = looking;
+    const { chain, session, envelope, views } = looking;
     const objections = new Map<number, Objected>();
-    const asked = new Set(
-      due.filter((index) => screening.recipients.includes(index)).map((index) => views.get(index)),
-    );
-    for (const view of envelope.recipients.filter((one) => asked.has(one))) {
+    const meant = new Set(asked.map((index) => views.get(index)));
+    for (const view of envelope.recipients.filter((one) => meant.has(one))) {
       const ruling = await chain.ask(
         "dataFor",
         matterOf(looking, view.address),
@@ -212,7 +214,7 @@ export class Screens {
       );
       const objection = this.#objection(looking, "dataFor", ruling, view.address);
       if (objection) {
-        for (const index of due) if (views.get(index) === view) objections.set(index, objection);
+        for (const index of asked) if (views.get(index) === view) objections.set(index, objection);
       } else if (ruling.kind === "claim") {
         const { via } = ruling.claim as { via: Transport };
         view.finals = [{ address: view, via: via.transport, by: ruling.by.name }];
@@ -246,7 +248,7 @@ export class Screens {
   /** What is held and who is removed comes first: a crash before the rest asks again, and tries nobody meanwhile. */
   async #keep(
     looking: Looking,
-    due: readonly number[],
+    asked: readonly number[],
     objections: ReadonlyMap<number, Objected>,
   ): Promise<void> {
     const { spool } = this.options;
@@ -264,7 +266,7 @@ export class Screens {
       only.includes(name) && handlers.dataFor
     );
     const left = asksEach
-      ? screening.recipients.filter((index) => !due.includes(index) || objections.has(index))
+      ? screening.recipients.filter((index) => !asked.includes(index) || objections.has(index))
       : [];
     const isReplaced = message.content !== base.content;
     const content = isReplaced ? message.content : base.body && base.content;

@@ -391,3 +391,22 @@ Deno.test("queued: our own mail is asked about, too; a report that is rejected i
   deepEqual([server.delivered.length, server.sent.length, (await server.queue()).length], [0, 0, 0]);
   ok(server.log.of("refused in the queue").length === 2, "the message, and the report of it");
 });
+
+Deno.test("queued: who is to be tried later is asked about with the message, and not again", async () => {
+  const asked: string[] = [];
+  const first = definePlugin({
+    name: "first",
+    setup: (on) => on("dataFor", (_session, { user }) => user === "bob" ? defer("4.2.1", "Wait") : undefined),
+  });
+  const scan = scanner({
+    data: () => void asked.push("data"),
+    dataFor: (_session, { user }) => void asked.push(user),
+  });
+  await using server = await testServer({ plugins: [first, queued(scan), box] });
+  await server.send({ to: [alice, bob] });
+  await server.settled();
+  deepEqual([asked, server.delivered.map(({ to }) => to)], [["data", "alice", "bob"], [alice]]);
+  await server.clock.advance("16m");
+  await server.settled();
+  deepEqual([asked.length, server.delivered.at(-1)!.to], [3, bob]);
+});

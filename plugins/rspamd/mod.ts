@@ -78,7 +78,7 @@ export default definePlugin({
     const isAsked = (session: Session) =>
       session.protocol !== "internal" && (outgoing || isStranger(session));
 
-    if (enforce || quarantine) on("rcpt", apart);
+    if (!host.queued && (enforce || quarantine)) on("rcpt", apart);
 
     on("data", async (session, message, transaction, { signal }) => {
       if (!isAsked(session)) return;
