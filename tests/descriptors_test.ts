@@ -1,11 +1,10 @@
 /** What happens where descriptors run out, in a process of its own. */
 import { match, ok } from "node:assert/strict";
 
-Deno.test("Q03 where descriptors are few, starting a Worker is an error; the runtime would end the process", async () => {
-  const code = `
-    const { assertRoomForWorker } = await import(${
-    JSON.stringify(new URL("../server/descriptors.ts", import.meta.url))
-  });
+for (const module of ["server/descriptors.ts", "plugins/worker_room.ts"]) {
+  Deno.test(`Q03 where descriptors are few, starting a Worker is an error (${module}); the runtime would end the process`, async () => {
+    const code = `
+    const { assertRoomForWorker } = await import(${JSON.stringify(new URL(`../${module}`, import.meta.url))});
     assertRoomForWorker();
     const files = [];
     try { for (;;) files.push(Deno.openSync("/dev/null")); } catch { /* there are no more */ }
@@ -14,10 +13,11 @@ Deno.test("Q03 where descriptors are few, starting a Worker is an error; the run
     for (const file of files) file.close();
     assertRoomForWorker();
     console.log("room again");`;
-  const { stdout, success } = await new Deno.Command("sh", {
-    args: ["-c", 'ulimit -n 200; exec "$0" eval "$1"', Deno.execPath(), code],
-    stdout: "piped",
-  }).output();
-  ok(success);
-  match(new TextDecoder().decode(stdout), /^Too many open files.*\nroom again\n$/);
-});
+    const { stdout, success } = await new Deno.Command("sh", {
+      args: ["-c", 'ulimit -n 200; exec "$0" eval "$1"', Deno.execPath(), code],
+      stdout: "piped",
+    }).output();
+    ok(success);
+    match(new TextDecoder().decode(stdout), /^Too many open files.*\nroom again\n$/);
+  });
+}

@@ -1,5 +1,6 @@
 /** Has messages looked into by a Worker, one at a time; the others wait, unread. */
 import type { Message } from "../../server/plugin.ts";
+import { assertRoomForWorker } from "../worker_room.ts";
 import type { Inspection, Limits } from "./findings.ts";
 import type { Answer, Question } from "./inspect_worker.ts";
 
@@ -33,9 +34,7 @@ export class Inspector {
   }
 
   async #ask(message: Uint8Array<ArrayBuffer>, signal: AbortSignal): Promise<Inspection> {
-    const worker = this.#worker ??= new Worker(new URL("./inspect_worker.ts", import.meta.url), {
-      type: "module",
-    });
+    const worker = this.#worker ??= startWorker();
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
     const stop = () => reject(signal.reason);
     worker.onmessage = ({ data }: MessageEvent<Answer>) => resolve(data);
@@ -57,6 +56,11 @@ export class Inspector {
       signal.removeEventListener("abort", stop);
     }
   }
+}
+
+function startWorker(): Worker {
+  assertRoomForWorker();
+  return new Worker(new URL("./inspect_worker.ts", import.meta.url), { type: "module" });
 }
 
 /** Waits for `before`, or throws the signal's reason. */

@@ -5,6 +5,7 @@
  */
 import { randomBytes, scrypt, timingSafeEqual } from "node:crypto";
 import { type Argon2id, formatHash, type PasswordHash, type Scrypt } from "./phc.ts";
+import { assertRoomForWorker } from "../worker_room.ts";
 
 /** What the Worker is asked. */
 export interface Question {
@@ -85,7 +86,7 @@ class Argon2Worker {
 
   #running(): Worker {
     if (this.#worker) return this.#worker;
-    assertRoom();
+    assertRoomForWorker(); // where there is none, the login is put off
     const worker = new Worker(new URL("./hash_worker.ts", import.meta.url), { type: "module" });
     worker.addEventListener("message", ({ data }: MessageEvent<Answer>) => {
       const asked = this.#asked.get(data.id);
@@ -99,16 +100,6 @@ class Argon2Worker {
     });
     return this.#worker = worker;
   }
-}
-
-/**
- * Makes sure that a Worker can be started: where its event loop finds no descriptor, the runtime panics, and the process ends.
- *
- * @throws {Error} where there is none; the login is put off.
- */
-function assertRoom(): void {
-  using room = new DisposableStack();
-  for (let i = 0; i < 16; i++) room.use(Deno.openSync("/dev/null"));
 }
 
 /** The real hashing, and what ends its Worker. */

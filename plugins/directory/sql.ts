@@ -1,6 +1,7 @@
 /** Looking addresses up in an SQLite database, in a thread of its own: a query holds up nothing else. */
 import { type Host, path, z } from "../../server/plugin.ts";
 import { addressOf, patience, type Source } from "./directory.ts";
+import { assertRoomForWorker } from "../worker_room.ts";
 
 /** What the thread is asked. `open`: whether it can be asked at all. `looks`: first whether another file has taken the place. */
 export type Question =
@@ -100,13 +101,14 @@ class Thread {
   }
 
   ask(question: Asked): Promise<readonly (string | null)[]> {
+    const worker = this.#running();
     const id = ++this.#last;
     const answer = Promise.withResolvers<readonly (string | null)[]>();
     this.#asked.set(id, answer);
     const age = this.#looked === undefined ? interval : this.#clock.now() - this.#looked;
     const looks = age < 0 || age >= interval;
     if (looks) this.#looked = this.#clock.now();
-    this.#running().postMessage({ id, looks, ...question });
+    worker.postMessage({ id, looks, ...question });
     return answer.promise;
   }
 
@@ -125,6 +127,7 @@ class Thread {
 
   #running(): Worker {
     if (this.#worker) return this.#worker;
+    assertRoomForWorker();
     const worker = new Worker(new URL("./sql_worker.ts", import.meta.url), { type: "module" });
     worker.addEventListener("message", ({ data }: MessageEvent<Answer>) => {
       const asked = this.#asked.get(data.id);
