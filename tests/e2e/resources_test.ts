@@ -19,7 +19,7 @@ import { mailboxOf } from "./small_server.ts";
 const sizes: Sizes = { idle: 500, slow: 120, resets: 2000, handshakes: 50, halves: 200 };
 
 /** KiB of objects that may be kept for one client that is gone: none, but for what the runtime counts late. */
-const each = 1;
+const each = 0.5;
 /** KiB more that may be kept, whoever came: caches, counters, compiled code. */
 const once = 1024;
 

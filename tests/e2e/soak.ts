@@ -224,7 +224,7 @@ export function report({ minutes, rate, samples, done, failed, heap, arrived, qu
   const figures = [
     `${mebibytes(heap[0])} MiB of objects in use after a tenth of the time, ${
       mebibytes(heap[1])
-    } MiB at the end`,
+    } MiB at the end, buffers of clients that had just left among them`,
     `${(samples.at(-1)!.resident / 1024).toFixed(0)} MiB resident at the end`,
     `${samples[0]!.descriptors} descriptors at the first sample, ${samples.at(-1)!.descriptors} at the last`,
     `in the last third half of the messages within ${
@@ -281,6 +281,7 @@ if (import.meta.main) {
   ]);
   await Deno.writeTextFile(join(root, "docs/soak.svg"), svg);
   await Deno.writeTextFile(join(root, "docs/soak.md"), report(soaked));
-  await new Deno.Command(Deno.execPath(), { args: ["fmt", "-q", "docs/soak.md"], cwd: root }).output();
+  await new Deno.Command(Deno.execPath(), { args: ["fmt", "-q", "docs/soak.md", "docs/soak.svg"], cwd: root })
+    .output();
   console.log(report(soaked));
 }
