@@ -27,7 +27,7 @@ export async function mutationsPage(root: URL): Promise<string> {
     "The tests that carry the rule's [id](conformance.md) ran there, and the one named here failed. The edits are in",
     "[`tests/mutations/list.ts`](../tests/mutations/list.ts); `deno task mutate --only D02` tries those of one rule.",
     "",
-    `The last run: ${date}, ${mutations.length} edits.`,
+    `${mutations.length} edits; the last run: ${date}.`,
     "",
     "| id | what is broken | in | seen by |",
     "| --- | --- | --- | --- |",

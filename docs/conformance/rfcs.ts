@@ -669,6 +669,30 @@ export const rfcs: readonly Rfc[] = [
     ),
   ),
   rfc(
+    "XCLIENT, XFORWARD",
+    "As Postfix defines them",
+    held(
+      "XCLIENT_README",
+      "From listed proxies, before a client's own commands; the session begins anew",
+      session,
+      "R03",
+      t("e2e/xclient_test.ts", "R03 XCLIENT from our own proxy"),
+    ),
+    held(
+      "XCLIENT_README",
+      "A login, where it is believed",
+      "server/smtp/xclient.ts",
+      t("smtp/xclient_test.ts", "LOGIN is not offered, and refused, unless it is believed"),
+    ),
+    held(
+      "XCLIENT_README, XFORWARD_README",
+      "Said to next hops that offer them",
+      "server/smtp/client_identity.ts",
+      t("smtp/client_stepwise_test.ts", "XCLIENT starts the session anew"),
+    ),
+    not("XFORWARD_README", "Heard from clients", "Not offered: it is for logs only."),
+  ),
+  rfc(
     "1035, 2181, 2308, 5452, 6891",
     "DNS, as a stub resolver",
     held("1035 §4", "Messages, names, pointers", "server/dns/packet.ts", "G03"),

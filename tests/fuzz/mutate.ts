@@ -9,7 +9,7 @@ const longest = 16 * 1024;
 const alphabet: readonly Uint8Array[] = [
   ..."EHLO a\r\n|HELO b\r\n|LHLO c\r\n|MAIL FROM:<a@b.test>\r\n|MAIL FROM:<>\r\n|RCPT TO:<c@d.test>\r\n|RCPT TO:<postmaster>\r\n"
     .split("|"),
-  ..."DATA\r\n|RSET\r\n|NOOP\r\n|QUIT\r\n|VRFY x\r\n|EXPN x\r\n|HELP\r\n|STARTTLS\r\n|AUTH PLAIN\r\n|AUTH LOGIN\r\n|TURN\r\n"
+  ..."DATA\r\n|RSET\r\n|NOOP\r\n|QUIT\r\n|VRFY x\r\n|EXPN x\r\n|HELP\r\n|STARTTLS\r\n|XCLIENT ADDR=192.0.2.7 HELO=c.test\r\n|AUTH PLAIN\r\n|AUTH LOGIN\r\n|TURN\r\n"
     .split("|"),
   ..."BDAT 0\r\n|BDAT 0 LAST\r\n|BDAT 1\r\n|BDAT 5 LAST\r\n|BDAT 18446744073709551616\r\n|BDAT -1\r\n|BDAT 99999999999999999999\r\n"
     .split("|"),

@@ -99,6 +99,9 @@ export const mutations: readonly Mutation[] = [
   breaking("N02", "DSN is asked of peers that don't offer it", "server/smtp/client_command.ts", "  if (offered.dsn) {\n    if (notify", "  {\n    if (notify", ["smtp/client"]),
   breaking("R02", "a domain's end is enough", "plugins/relay.ts", ".map((name) => name.slice(1));", ".map((name) => name.slice(2));", ["plugins/relay"]),
   breaking("R03", "a PROXY line may end with LF alone", "server/listen/proxy_protocol.ts", `if (window[end - 1] !== 0x0d) return bad("the PROXY line does not end with CRLF");`, "", ["listen/proxy_protocol"]),
+  breaking("R03", "XCLIENT is believed from anybody", session, "if (!proxy) return this.#error(replies.xclientDenied);", "", ["xclient"]),
+  breaking("R03", "whoever a proxy says has logged in", "server/smtp/xclient.ts", `if (user !== undefined && login === "login-not-believed") return`, `if (user === "" && login === "login-not-believed") return`, ["smtp/xclient"]),
+  breaking("R03", "an attribute of XCLIENT may come twice", "server/smtp/xclient.ts", " || found.has(attribute)) return undefined;", ") return undefined;", ["smtp/xclient"]),
   // The client
   breaking("O01", "a 4xx amid a reply is passed over", "server/smtp/client_reply.ts", "this.#temporary === 0 ? code : this.#temporary", "code", ["smtp/client_reply"]),
   breaking("O01", "a reply may have 640 KiB", "server/smtp/client_reply.ts", "const longestReply = 64 * 1024;", "const longestReply = 640 * 1024;", ["smtp/client_reply"]),

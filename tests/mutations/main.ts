@@ -1,10 +1,10 @@
 /**
  * Whether the tests can fail: `deno task mutate [--only ID]… [--jobs N] [--check]`. Each mutation of `list.ts` is made in a copy of the
  * project, and the tests that it names run there, those with the mutation's id only. A mutation is found where such a test fails; where
- * all pass, the tests need a better one. Unless only some were tried, the results are written beside this file, and to
- * `docs/mutations.md`; with `--check` nothing is written.
+ * all pass, the tests need a better one. The results are written beside this file, and to `docs/mutations.md`; with `--check` nothing
+ * is written.
  */
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type Mutation, mutations } from "./list.ts";
@@ -28,21 +28,13 @@ const { values } = parseArgs({
   },
 });
 
-/** What the project is made of, as git knows it, without what is only read by people. */
-async function files(): Promise<string[]> {
-  const { stdout } = await new Deno.Command("git", {
-    args: ["ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-    cwd: root,
-  }).output();
-  const names = new TextDecoder().decode(stdout).split("\0").filter((name) => name !== "");
-  return names.filter((name) => /^(?:deno\.|mod\.ts$|server\/|plugins\/|tests\/|examples\/)/.test(name));
-}
+/** What of the project its tests need. */
+const parts = ["deno.json", "deno.lock", "mod.ts", "server", "plugins", "tests"];
 
-async function copy(names: readonly string[], to: string): Promise<void> {
-  for (const name of names) {
-    await Deno.mkdir(dirname(join(to, name)), { recursive: true });
-    await Deno.copyFile(join(root, name), join(to, name));
-  }
+async function copy(from: string, to: string): Promise<void> {
+  if (!(await Deno.stat(from)).isDirectory) return await Deno.copyFile(from, to);
+  await Deno.mkdir(to, { recursive: true });
+  for await (const { name } of Deno.readDir(from)) await copy(join(from, name), join(to, name));
 }
 
 /** Runs the tests with this id in a copy; gives the names of those that passed and of those that failed. */
@@ -106,11 +98,11 @@ async function main(): Promise<number> {
   const chosen = values.only ? mutations.filter(({ id }) => values.only!.includes(id)) : mutations;
   const scratch = await Deno.makeTempDir({ prefix: "mutations-" });
   try {
-    const names = await files();
     const found = new Map<Mutation, string | null>();
     const waiting = [...chosen];
     const work = async (folder: string) => {
-      await copy(names, folder);
+      await Deno.mkdir(folder);
+      for (const part of parts) await copy(join(root, part), join(folder, part));
       for (let next = waiting.shift(); next; next = waiting.shift()) {
         const by = await tryOne(folder, next);
         found.set(next, by);
@@ -123,8 +115,8 @@ async function main(): Promise<number> {
     await Promise.all(jobs);
     const results = chosen.map((one) => ({ breaks: one.breaks, by: found.get(one)! }));
     const alive = results.filter(({ by }) => by === null).length;
-    if (!values.check && !values.only) {
-      await write({ date: new Date().toISOString().slice(0, 10), found: results });
+    if (!values.check) {
+      await write(new Map(results.map(({ breaks, by }) => [breaks, by])));
     }
     console.log(`${alive === 0 ? "ok" : "FAILED"} | ${results.length - alive} passed | ${alive} failed`);
     return alive === 0 ? 0 : 1;
@@ -133,8 +125,14 @@ async function main(): Promise<number> {
   }
 }
 
-async function write(results: Results): Promise<void> {
-  await Deno.writeTextFile(new URL("results.json", import.meta.url), `${JSON.stringify(results, null, 2)}\n`);
+/** Puts the new results among those there were; what the list has no more is left out. */
+async function write(results: ReadonlyMap<string, string | null>): Promise<void> {
+  const file = new URL("results.json", import.meta.url);
+  const before = (JSON.parse(await Deno.readTextFile(file)) as Results).found;
+  const all = new Map([...before.map(({ breaks, by }) => [breaks, by] as const), ...results]);
+  const found = mutations.flatMap(({ breaks }) => all.has(breaks) ? [{ breaks, by: all.get(breaks)! }] : []);
+  const written: Results = { date: new Date().toISOString().slice(0, 10), found };
+  await Deno.writeTextFile(file, `${JSON.stringify(written, null, 2)}\n`);
   const { success } = await new Deno.Command(Deno.execPath(), { args: ["task", "docs"], cwd: root }).output();
   if (!success) throw new Error("deno task docs failed");
 }

@@ -3,7 +3,7 @@ import type { Target } from "../target.ts";
 import { client, replies, stepwise } from "./client.ts";
 import { connection } from "./connection.ts";
 import { certificate, data, dns, policy, proxy, report } from "./framing.ts";
-import { address, header, params, sasl, where } from "./parsers.ts";
+import { address, header, params, sasl, where, xclient } from "./parsers.ts";
 import { session } from "./session.ts";
 
 /** In the order they take turns. */
@@ -14,6 +14,7 @@ export const targets: readonly Target[] = [
   address,
   params,
   sasl,
+  xclient,
   header,
   report,
   proxy,

@@ -1,6 +1,7 @@
 /** What reads a peer's text: addresses, parameters, SASL, where-expressions, header sections, senders of a `From:`. */
 import { readAuthors } from "../../../plugins/auth/from.ts";
 import { longestWhere, matches, parseWhere, type Row, WhereProblem } from "../../../server/control/where.ts";
+import { isIP } from "node:net";
 import { claimsOurName } from "../../../server/message/submission.ts";
 import { readHeader } from "../../../server/message/header.ts";
 import {
@@ -13,6 +14,7 @@ import {
 import { wireAddress } from "../../../server/smtp/client_command.ts";
 import { encodeXtext, parseMailParams, parseRcptParams } from "../../../server/smtp/params.ts";
 import { type Mechanism, startSasl } from "../../../server/smtp/sasl.ts";
+import { readXclient } from "../../../server/smtp/xclient.ts";
 import { latin1, must, mustBeSame, octets, type Target } from "../target.ts";
 
 const utf8 = new TextDecoder();
@@ -195,6 +197,32 @@ export const sasl: Target = {
     );
   },
   // No `work`: a line of SASL has 12,288 octets at most (CASES C04).
+};
+
+export const xclient: Target = {
+  name: "xclient",
+  holds:
+    "who is introduced has an IP address or none, a name that can be said, and a login only where that is believed",
+  seeds: [
+    "NAME=c.test ADDR=192.0.2.7 PORT=4711 PROTO=ESMTP HELO=client.test LOGIN=alice+40a.test",
+    "ADDR=IPV6:2001:db8::1 DESTADDR=IPV6:2001:db8::2 DESTPORT=25",
+    "ADDR=[UNAVAILABLE] NAME=[TEMPUNAVAIL] HELO=a+20b+2Bc",
+    "ADDR=::ffff:192.0.2.1 PORT=0",
+  ].map(octets),
+  try(input, random) {
+    const login = random.chance(0.5) ? "login-believed" : "login-not-believed";
+    const read = readXclient(utf8.decode(input), login);
+    if (read.kind !== "client") return;
+    const { address, port, helo, destination, login: user } = read.client;
+    must(address === undefined || isIP(address) !== 0, () => `the address ${address}`);
+    must(destination === undefined || isIP(destination.address) !== 0, () => "a destination that is none");
+    must(port >= 0 && port <= 65_535 && (address !== undefined || port === 0), () => `the port ${port}`);
+    must(!control.test(`${helo}${user}`) && helo !== "" && user !== "", () => "a name that can't be said");
+    must(user === undefined || login === "login-believed", () => "a login that nobody believes");
+  },
+  work(input) {
+    readXclient(latin1(input), "login-believed");
+  },
 };
 
 const row: Row = {

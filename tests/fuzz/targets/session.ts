@@ -62,6 +62,7 @@ function drawnOptions(random: Random): SessionOptions {
       inClear: random.chance(0.7),
     },
     trusted: random.chance(0.7),
+    ...(random.chance(0.3) && { proxy: random.pick(["login-believed", "login-not-believed"] as const) }),
   };
 }
 
@@ -79,8 +80,8 @@ function run(options: SessionOptions, input: Uint8Array, cut: Cut, random: Rando
 class Caller {
   said = "";
   readonly asked: string[] = [];
-  readonly #options: SessionOptions;
-  readonly #session: SmtpSession;
+  #options: SessionOptions;
+  #session: SmtpSession;
   #is = { greeted: false, open: false, recipients: 0, authenticated: false, encrypted: false, closed: false };
   #content = "";
   #octets = 0;
@@ -126,6 +127,7 @@ class Caller {
       if (event.type === "ask") this.#answer(event.question);
       else if (event.type === "content") this.#take(event.bytes);
       else if (event.type === "reset") this.#forget();
+      else if (event.type === "xclient") this.#introduce(event.client.login);
       else {
         this.#note(this.#session.takeOutput());
         if (event.type !== "starttls") return this.#end(event);
@@ -138,6 +140,19 @@ class Caller {
         this.#session.encrypted();
       }
     }
+  }
+
+  /** Begins anew as the client that the proxy speaks for, as the connection does. */
+  #introduce(login: string | undefined): void {
+    const { proxy, ...rest } = this.#options;
+    must(proxy !== undefined && !this.#is.open && !this.#is.authenticated, () => "XCLIENT out of place");
+    must(login === undefined || proxy === "login-believed", () => "a login that nobody believes");
+    this.#note(this.#session.takeOutput());
+    this.asked.push("xclient");
+    this.#options = rest;
+    this.#is = { ...this.#is, greeted: false };
+    this.#session = new SmtpSession({ ...rest, encrypted: this.#is.encrypted });
+    this.#session.greet();
   }
 
   #end(event: Event): void {
