@@ -18,6 +18,8 @@ import { configSchema, type Described } from "../server/config/schema.ts";
 interface Schema {
   readonly type?: string | readonly string[];
   readonly title?: string;
+  /** Of a mapping with any keys: what they are called in the tables is its title. */
+  readonly propertyNames?: Schema;
   readonly description?: string;
   readonly default?: unknown;
   readonly examples?: readonly unknown[];
@@ -144,7 +146,7 @@ function rows(prefix: string, { properties = {}, required = [] }: Schema): strin
     if (schema.items?.properties) return [own, ...rows(`${name}[].`, schema.items)];
     const values = schema.additionalProperties;
     if (typeof values !== "object" || !values.properties) return [own];
-    return [own, ...rows(`${name}.DOMAIN.`, values)];
+    return [own, ...rows(`${name}.${schema.propertyNames?.title ?? "DOMAIN"}.`, values)];
   });
 }
 

@@ -565,13 +565,14 @@ export interface Host {
   /**
    * Sends a message of our own; resolves once it is kept. @throws {Error} when it was refused.
    *
-   * @param mail `refused`: told of each recipient that nobody here takes, for good or for now, before the message is kept for the
+   * @param mail `utf8`: its header may be UTF-8 (RFC 6532), so that it goes on under SMTPUTF8 where it has to. `refused`: told of each recipient that nobody here takes, for good or for now, before the message is kept for the
    * others; without it, one such recipient refuses the whole, as all of them do in any case.
    */
   submit(mail: {
     sender: string;
     recipients: readonly string[];
     content: string | Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array<ArrayBuffer>>;
+    utf8?: boolean;
     refused?: (recipient: string, why: Reject | Defer) => void;
   }): Promise<{ id: string }>;
   /** The queue, as far as a plugin may move it. */

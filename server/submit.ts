@@ -14,11 +14,10 @@ import { isPositive, type Reply } from "./smtp/reply.ts";
 import type { ReportedOn } from "./spool/spool.ts";
 
 /**
- * Mail of our own; `utf8`: its header can only be sent under SMTPUTF8; `id`: made by `Ids.message`, where it has to be known before;
+ * Mail of our own; `id`: made by `Ids.message`, where it has to be known before;
  * `about`: it is a report.
  */
 export type OwnMail = Parameters<Host["submit"]>[0] & {
-  readonly utf8?: boolean;
   readonly id?: string;
   readonly about?: ReportedOn;
 };

@@ -11,6 +11,11 @@ export interface Open {
   readonly members: Members;
 }
 
+/** What is known of a message that may be posted. */
+interface Permission {
+  readonly utf8: boolean;
+}
+
 /** What may be posted is noted before the reply, and posted once it is kept. */
 export class Permissions {
   readonly #store: Host["store"];
@@ -19,12 +24,13 @@ export class Permissions {
     this.#store = store;
   }
 
-  grant(id: string, list: List): Promise<void> {
-    return this.#store.set(`may ${id} ${list.address}`, true, { ttl });
+  /** @param how `utf8`: it came under SMTPUTF8, and goes on so. */
+  grant(id: string, list: List, how: Permission): Promise<void> {
+    return this.#store.set(`may ${id} ${list.address}`, { ...how }, { ttl });
   }
 
-  async has(id: string, list: List): Promise<boolean> {
-    return await this.#store.get<boolean>(`may ${id} ${list.address}`) === true;
+  get(id: string, list: List): Promise<Permission | undefined> {
+    return this.#store.get<{ utf8: boolean }>(`may ${id} ${list.address}`);
   }
 }
 
@@ -50,7 +56,8 @@ export class Delivering {
    * @throws {Error} when the members can't be asked for, or nothing can be kept: it is tried again.
    */
   async post(message: Message, { list, members }: Open, signal: AbortSignal): Promise<Outcome> {
-    if (!await this.#permissions.has(message.id, list) || message.headers.get("X-Refused") !== undefined) {
+    const permission = await this.#permissions.get(message.id, list);
+    if (!permission || message.headers.get("X-Refused") !== undefined) {
       return await this.#toOwners(message, list);
     }
     const progress = await Progress.open(
@@ -62,7 +69,7 @@ export class Delivering {
     while (!progress.isOver) {
       if (signal.aborted) return defer("4.4.7", "Some members are still to have it");
       const group = progress.next(list.isPersonal ? 1 : together);
-      await progress.done(group, await this.#submit(message, list, group, gone));
+      await progress.done(group, await this.#submit(message, list, group, { ...permission, gone }));
     }
     if (gone.length > 0) await this.#tellOwners(list, gone);
     const later = await progress.finish();
@@ -88,13 +95,19 @@ export class Delivering {
   }
 
   /** @returns Who can't be looked up now; who doesn't exist is added to `gone`. */
-  async #submit(message: Message, list: List, group: readonly string[], gone: string[]): Promise<string[]> {
+  async #submit(
+    message: Message,
+    list: List,
+    group: readonly string[],
+    { utf8, gone }: Permission & { gone: string[] },
+  ): Promise<string[]> {
     const later: string[] = [];
     let refused = 0;
     const kept = this.#host.submit({
       sender: list.isPersonal ? list.senderTo(group[0]!) : list.bounces,
       recipients: group,
       content: await posted(message, list, group[0]!),
+      utf8,
       refused(recipient, why) {
         refused++;
         if (why.verdict === "defer") later.push(recipient);

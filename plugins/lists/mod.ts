@@ -21,7 +21,9 @@ import { authorsOf, bare, isAddress, type List, listOption, Lists, noBounces } f
 import { openMembers } from "./members.ts";
 
 const options = z.object({
-  lists: z.record(z.string(), listOption).describe("By address, `team@example.org`: a mapping as below"),
+  lists: z.record(z.string().meta({ title: "ADDRESS" }), listOption).describe(
+    "By address, `team@example.org`: a mapping as below",
+  ),
   domains: z.array(domain).default([])
     .describe("Domains of ours: an address there that nobody claims is unknown (550 5.1.1)"),
   networks: z.array(cidr()).default([]).describe(
@@ -103,7 +105,9 @@ export default definePlugin({
         const why = list.refusal(message.headers, transaction.sender.address) ??
           mayPost(list, await members.all(), authorsOf(message.headers), parent);
         if (why) refused.push(because(`the list ${list.address}`, why));
-        else if (!dryRun) await permissions.grant(transaction.id, list);
+        else if (!dryRun) {
+          await permissions.grant(transaction.id, list, { utf8: transaction.params.has("SMTPUTF8") });
+        }
       }
       // Where an alias leads elsewhere, too, the list's owners have this one's copy.
       if (refused.length > 0 && refused.length === recipient.targets.length) return refused[0]!;

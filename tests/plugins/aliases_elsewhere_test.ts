@@ -88,7 +88,7 @@ Deno.test("aliases from a web service: lists, one address, none; while it is dow
     "/none@example.org": [],
     "/bad@example.org": [{ address: "alice@example.org" }],
   };
-  const service = serve((path) => {
+  await using service = await serve((path) => {
     const answer = answers[decodeURIComponent(path)];
     return answer === undefined ? new Response(null, { status: 404 }) : Response.json(answer);
   });
@@ -102,7 +102,7 @@ Deno.test("aliases from a web service: lists, one address, none; while it is dow
     ["alice@example.org", "alice@example.org"],
   ];
   for (const [to, where] of table) equal(await reached(server, to), where, to);
-  await service[Symbol.asyncDispose]();
+  service.goDown();
   await server.clock.advance("2h");
   equal(await reached(server, "both@example.org"), "alice@example.org");
   equal(

@@ -1,8 +1,9 @@
 /** The plugin `lists`: who may post, what members get, where bounces and everything else goes. */
 import { deepStrictEqual as deepEqual, match, ok, rejects, strictEqual as equal } from "node:assert/strict";
 import fc from "fast-check";
+import lists from "../../../plugins/lists/mod.ts";
 import { List, listOption, Lists } from "../../../plugins/lists/list.ts";
-import { defer, definePlugin, reject } from "../../../server/plugin.ts";
+import { defer, definePlugin, type Host, type Plugin, reject } from "../../../server/plugin.ts";
 import { logins, mailboxes, type TestPlugin, testServer } from "../../../server/testing/mod.ts";
 import { parseAddress } from "../../../server/smtp/address.ts";
 import { folder } from "../maildir/disk.ts";
@@ -251,6 +252,35 @@ Deno.test("D04 lists: the body is posted octet by octet", async () => {
     content: `From: alice@example.org\r\n\r\n${body}`,
   });
   ok(server.delivered[0]!.content.endsWith(`\r\n\r\n${body}`));
+});
+
+Deno.test("A10 lists: what came under SMTPUTF8 goes on so, and only that", async () => {
+  const submitted: unknown[] = [];
+  const real = lists as unknown as Plugin;
+  const spied: Plugin = {
+    ...real,
+    setup(on, options, host) {
+      const submit: Host["submit"] = (mail) => {
+        submitted.push([mail.recipients, mail.utf8]);
+        return host.submit(mail);
+      };
+      return real.setup(on, options, Object.create(host, { submit: { value: submit } }));
+    },
+  };
+  const options = { lists: { [team]: { ...option, members: ["alice@example.org"] } } };
+  await using server = await testServer({ plugins: [[spied, options], boxes] });
+  const client = server.connect();
+  await client.command("EHLO client.example");
+  for (const [params, subject] of [[" SMTPUTF8", "h\u00e4llo"], ["", "hello"]]) {
+    for (const line of [`MAIL FROM:<alice@example.org>${params}`, `RCPT TO:<${team}>`, "DATA"]) {
+      await client.command(line);
+    }
+    const content = `From: alice@example.org\r\nSubject: ${subject}\r\n\r\nx\r\n.`;
+    equal((await client.command(content)).code, 250);
+    await server.clock.advance("1s");
+  }
+  deepEqual(submitted, [[["alice@example.org"], true], [["alice@example.org"], false]]);
+  equal(field(server.delivered[0]!.content, "Subject"), "h\u00e4llo");
 });
 
 Deno.test("lists: what is refused for the list alone is the owners', not the members'", async () => {

@@ -110,7 +110,7 @@ Deno.test("recipients: a query that doesn't end is ended, and its thread starts 
 Deno.test("recipients: a web service answers by its status, knows its client, and is asked once", async () => {
   await using root = await folder();
   await Deno.writeTextFile(`${root.path}/token`, "s3cr3t-token\n");
-  await using service = serve((path) =>
+  await using service = await serve((path) =>
     new Response(null, { status: path === "/box/alice%40example.org" ? 204 : 404 })
   );
   await using server = await withIt({
@@ -138,7 +138,7 @@ Deno.test("recipients: a web service answers by its status, knows its client, an
 });
 
 Deno.test("A08 recipients: what stands in a local part is one segment of a path, or nobody", async () => {
-  await using service = serve(() => new Response(null, { status: 200 }));
+  await using service = await serve(() => new Response(null, { status: 200 }));
   await using server = await withIt({ http: { url: `${service.url}/a/{local}/b` } });
   for (const local of ["..", ".", '"../../admin"', '"x?y#z"', '"a/b"']) {
     await server.send({ to: `${local}@example.org` });
@@ -156,7 +156,7 @@ Deno.test("recipients: a web service answers in JSON; what isn't meant is no ans
     "<html>",
     "",
   ];
-  await using service = serve((path) => new Response(answers[Number(path.slice(1))]));
+  await using service = await serve((path) => new Response(answers[Number(path.slice(1))]));
   await using server = await withIt({ http: { url: `${service.url}/{local}`, answer: "json" } });
   const replies = [];
   for (const at of answers.keys()) replies.push((await server.send({ to: `${at}@example.org` })).reply.code);
@@ -164,13 +164,13 @@ Deno.test("recipients: a web service answers in JSON; what isn't meant is no ans
 });
 
 Deno.test("recipients: a web service that is down defers whom nobody knows yet", async () => {
-  const service = serve(() => new Response(null));
+  await using service = await serve(() => new Response(null));
   await using server = await withIt({
     http: { url: `${service.url}/{address}?key=s3cr3t` },
     cache: { yes: "1m", stale: "1h" },
   });
   equal(await said(server, "alice@example.org"), "250 2.0.0");
-  await service[Symbol.asyncDispose]();
+  service.goDown();
   await server.clock.advance("5m");
   equal(await said(server, "alice@example.org"), "250 2.0.0");
   equal(await said(server, "bob@example.org"), "451 4.3.0");
