@@ -144,7 +144,8 @@ class Explaining {
     const { config, clock, bodies } = this.#edges;
     const { hostname, limits, timeouts, trustedNetworks } = config;
     const { user } = this.#described;
-    const keep = (envelope: QueuedEnvelope, content: Content) => this.#keep(envelope, content);
+    const keep = (envelope: QueuedEnvelope, content: Content, _due?: unknown, held?: string) =>
+      this.#keep(envelope, content, held);
     return {
       hostname,
       limits,
@@ -238,7 +239,10 @@ class Explaining {
   }
 
   /** What a spool would have been given. */
-  async #keep(envelope: QueuedEnvelope, content: Content): Promise<void> {
+  async #keep(envelope: QueuedEnvelope, content: Content, held: string | undefined): Promise<void> {
+    if (held !== undefined) {
+      this.#notes.push(`it would be held in the queue until somebody releases it: ${held}.`);
+    }
     const later = envelope.screening?.by ?? [];
     if (later.length > 0) {
       const names = later.join(", ");
@@ -256,7 +260,8 @@ class Explaining {
         ? "there is no such transport"
         : isProxy(registered)
         ? "whose next hop answers while the client waits: a dry run doesn't ask it"
-        : "deliver" in registered && registered.inline && others.length === 0 && only
+        : "deliver" in registered && registered.inline && later.length === 0 && held === undefined &&
+            others.length === 0 && only
         ? "before the client is answered"
         : undefined;
       this.#copies.push({ address, original, via, ...(next !== undefined && { next }) });

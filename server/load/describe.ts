@@ -21,10 +21,11 @@ export function describeHooks({ instances }: Pick<Generation, "instances">): str
   });
 }
 
-function describeInstance({ name, roles, observe, onError }: Instance): string {
+function describeInstance({ name, roles, observe, onError, when }: Instance): string {
   const [role] = roles;
   const remarks = [
     ...(roles.length === 1 && role ? [`role ${role}`] : []),
+    ...(when === "queued" ? ["in the queue"] : []),
     ...(observe ? ["only observed"] : []),
     ...(onError === "defer" ? [] : [`on error ${onError}`]),
   ];

@@ -96,10 +96,25 @@ Deno.test("explain: who would be asked only in the queue is said, and isn't aske
   await using here = await place(["  - { use: ./scan.js, when: queued }", maildir], files);
   const { code, out } = await here.explain();
   equal(code, 0);
+  ok(!out.includes("before the client is answered"), out);
   match(
     out.replaceAll(/\s+/g, " "),
     /scan would be asked once the message is queued \(`when: queued`\): a dry run queues none\./,
   );
+});
+
+Deno.test("explain: that a message would be held is said, with why", async () => {
+  const files = {
+    "odd.js": plugin("odd", `on("data", (_s, _m, transaction) => transaction.hold("looks odd"));`),
+  };
+  await using here = await place(["  - ./odd.js", maildir], files);
+  const { code, out } = await here.explain();
+  equal(code, 0);
+  match(
+    out.replaceAll(/\s+/g, " "),
+    /it would be held in the queue until somebody releases it: odd: looks odd\./,
+  );
+  ok(!out.includes("before the client is answered"), out);
 });
 
 Deno.test("explain: exit codes by outcome; who refused is named", async () => {

@@ -186,13 +186,14 @@ Deno.test("load: describeHooks names who is asked, in order, and what is special
   const { instances } = await generationOf(
     {
       "postrider.yaml":
-        "plugins:\n- a\n- dnsbl\n- relay\n- { use: relay, as: r, observe: true, onError: skip }\n",
+        "plugins:\n- a\n- dnsbl\n- relay\n- { use: relay, as: r, observe: true, onError: skip }\n- { use: scan, when: queued }\n",
     },
     {
       modules: modulesOf("/", {
         a: definePlugin({ name: "a", setup() {} }),
         dnsbl: hooked("dnsbl"),
         relay: hooked("relay"),
+        scan: definePlugin({ name: "scan", setup: (on) => on("data", () => {}) }),
       }),
     },
   );
@@ -200,6 +201,7 @@ Deno.test("load: describeHooks names who is asked, in order, and what is special
   equal(lines.length, 18);
   equal(lines[0], "connect     -");
   equal(lines[4], "rcpt        dnsbl (role mx), relay, r (only observed, on error skip)");
+  equal(lines[6], "data        scan (in the queue)");
 });
 
 for (const name of Object.keys(bundled)) {
