@@ -75,6 +75,11 @@ export class Filter implements AsyncDisposable {
     await Promise.all(this.#serving);
   }
 
+  /** Says something that nobody has asked for, on all connections. */
+  async tell(bytes: Uint8Array): Promise<void> {
+    for (const conn of this.#connections) await conn.write(bytes);
+  }
+
   set answers(answers: Answers) {
     this.#answers = answers;
   }
