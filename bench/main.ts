@@ -8,6 +8,7 @@ import { authentication } from "./authentication.ts";
 import { authors } from "./authors.ts";
 import { backlog } from "./backlog.ts";
 import { hung } from "./hung.ts";
+import { isolated } from "./isolated.ts";
 import type { Shape } from "./load.ts";
 import { idleConnection, largeMessages } from "./memory.ts";
 import { Missing, running, startDiscard, startMaildir, startSink, startVirtual } from "./peers.ts";
@@ -23,7 +24,7 @@ const usage = `deno task bench [--quick] [--rounds N] [--only PART,…] [--peer 
 
   --quick   fewer and shorter rounds, in a minute; README.md stays as it is
   --only    some of the parts: rate, maildir, relay, spool, proxy, backlog, hung, idle, large,
-            tracking, authors, authentication; README.md stays as it is
+            tracking, authors, isolated, authentication; README.md stays as it is
   --peer    another server, which listens on this port already and throws mail away
   --dir     where queues and maildirs are: on the disk that is meant; default the folder for temporary files
 `;
@@ -154,7 +155,21 @@ async function large(folder: string): Promise<Part[]> {
 }
 
 const all: Record<string, (folder: string, extent: Extent) => Promise<Part[]>> = {
-  ...{ rate, maildir, relay, spool, proxy, backlog, hung, idle, large, tracking, authors, authentication },
+  ...{
+    rate,
+    maildir,
+    relay,
+    spool,
+    proxy,
+    backlog,
+    hung,
+    idle,
+    large,
+    tracking,
+    authors,
+    isolated,
+    authentication,
+  },
 };
 
 async function bench(folder: string): Promise<string> {

@@ -11,7 +11,6 @@ import { apiPage } from "./api.ts";
 import { conformancePage } from "./conformance/page.ts";
 import { mistakesPage } from "./mistakes.ts";
 import { mutationsPage } from "./mutations.ts";
-import { comingKeys } from "../server/config/config.ts";
 import { configSchema, type Described } from "../server/config/schema.ts";
 
 /** A node of a JSON Schema, as far as tables tell it. */
@@ -111,7 +110,7 @@ async function describedPlugins(): Promise<Described[]> {
   );
 }
 
-/** What stands in `docs/configuration.md`: `top`, one table for each key that has keys of its own, and what is to come. */
+/** What stands in `docs/configuration.md`: `top`, and one table for each key that has keys of its own. */
 function sections({ properties = {}, required = [] }: Schema): Map<string, string> {
   const tables = new Map<string, string>();
   const top: string[][] = [];
@@ -121,8 +120,7 @@ function sections({ properties = {}, required = [] }: Schema): Map<string, strin
     const type = inside ? `${outside(schema)}: [below](#${key})` : kind(schema);
     top.push(row(key, schema, required.includes(key), type));
   }
-  const coming = [...comingKeys].map(code).join(", ") || "none.";
-  return new Map([["top", table(top)], ["coming", coming], ...tables]);
+  return new Map([["top", table(top)], ...tables]);
 }
 
 /** What a key holds that has a table of its own. */

@@ -68,6 +68,8 @@ export class EnvelopeRecipient implements Recipient {
   finals: readonly FinalTarget[] = [];
 
   readonly params: ReadonlyMap<string, string>;
+  /** The very address that `resolve` is asked of: an isolated plugin has answered that along with `rcpt`. */
+  readonly given: Address;
   /** What RCPT said of reports (RFC 3461 §4.1, §4.2). */
   readonly dsn: Pick<RcptParams, "notify" | "orcpt">;
 
@@ -78,6 +80,7 @@ export class EnvelopeRecipient implements Recipient {
     readonly gate: EditGate,
   ) {
     this.params = params;
+    this.given = address;
     this.dsn = { ...(notify && { notify }), ...(orcpt && { orcpt }) };
     this.address = address.address;
     this.local = address.local;

@@ -8,8 +8,11 @@ import { closest } from "./config/sentence.ts";
 import { type Generation, hookNames, type Instance } from "./generation.ts";
 import { Facts, type HostServices, makeHost, Registered } from "./host.ts";
 import { checkTogether, type Standing } from "./load/checks.ts";
-import { kind, Modules } from "./load/module.ts";
+import { Isolated, OptionsRefused, pathInFile } from "./isolate/isolated.ts";
+import { whyNotPossible } from "./isolate/possible.ts";
+import { type Located, Modules, whyNotImported } from "./load/module.ts";
 import { type Naming, placeOf, textOf } from "./load/place.ts";
+import { kind } from "./load/shape.ts";
 import type { Dispose, Hooks, On, Plugin, Transport } from "./plugin.ts";
 
 export { describeHooks, whyNobodyIsAccepted } from "./load/describe.ts";
@@ -62,6 +65,8 @@ interface Candidate {
   readonly plugin: Plugin;
   readonly naming: Naming;
   readonly name: string;
+  /** Where its code is not run here. */
+  readonly isolated?: Isolated;
 }
 
 class Loader {
@@ -70,6 +75,7 @@ class Loader {
   readonly #facts = new Facts();
   readonly #disposals: { readonly name: string; readonly dispose: Dispose }[] = [];
   readonly #modules: Modules;
+  readonly #isolated: Isolated[] = [];
 
   constructor(request: LoadRequest) {
     this.#request = request;
@@ -90,6 +96,7 @@ class Loader {
     const warnings = this.#warnings(standing);
     if (this.#problems.length === 0) return { generation, warnings };
     await generation.dispose();
+    for (const one of this.#isolated) one.abandon();
     return { problems: inOrder([...this.#problems, ...warnings]) };
   }
 
@@ -99,9 +106,8 @@ class Loader {
       const problem = `${entry.use} could not be imported within ${
         patience / 1000
       } s: does it wait at its top level?`;
-      const result = await withPatience(this.#modules.find(entry.use), services.clock).catch(() => ({
-        problem,
-      }));
+      const found = entry.isolate ? this.#isolate(entry, index) : this.#modules.find(entry.use);
+      const result = await withPatience(found, services.clock).catch(() => ({ problem }));
       return { entry, index, result };
     }));
     return found.flatMap(({ entry, index, result }) => {
@@ -109,6 +115,32 @@ class Loader {
       this.#complain(this.#placeOfUse(index), result.problem);
       return [];
     });
+  }
+
+  /** Starts a Worker for the plugin, which says what it is; never rejects. */
+  async #isolate(
+    entry: PluginEntry,
+    index: number,
+  ): Promise<Pick<Candidate, "plugin" | "naming" | "isolated"> | { readonly problem: string }> {
+    const located: Located = await this.#modules.locate(entry.use);
+    if ("problem" in located) return located;
+    const impossible = await whyNotPossible();
+    if (impossible !== undefined) return { problem: impossible };
+    const { source, services } = this.#request;
+    const { isolate: permissions = {}, with: options, as } = entry;
+    const written = writtenIn(source, ["plugins", index, "with"], options);
+    try {
+      const file = source.file;
+      const isolated = new Isolated({ ...located, services, permissions, file, options, written, as });
+      this.#isolated.push(isolated);
+      return { plugin: await isolated.plugin(), naming: located.naming, isolated };
+    } catch (error) {
+      const text = textOf(error);
+      const isShape = text.startsWith(`${entry.use} `);
+      return {
+        problem: isShape ? text : `${entry.use} cannot be isolated: ${whyNotImported(error, located.naming)}`,
+      };
+    }
   }
 
   /** Those with a name of their own; the others would share the first one's store, directory and log lines. */
@@ -140,14 +172,16 @@ class Loader {
       name,
       plugin,
       line: this.#placeOfUse(index).line,
-      transports: options?.transports ?? [],
     };
-    return { ...standing, registered: options && await this.#setUp(candidate, options.value) };
+    const registered = options && await this.#setUp(candidate, options.value);
+    const transports = candidate.isolated?.named ?? options?.transports ?? [];
+    return { ...standing, transports, registered };
   }
 
   #options(
-    { index, plugin, name, entry }: Candidate,
+    { index, plugin, name, entry, isolated }: Candidate,
   ): { value: unknown; transports: readonly Transport[] } | undefined {
+    if (isolated) return { value: {}, transports: [] }; // its schema is in the Worker: setup checks them
     const base: Path = ["plugins", index, "with"];
     const { source } = this.#request;
     const given = entry.with ?? {};
@@ -166,15 +200,18 @@ class Loader {
     const { plugin, entry, name } = candidate;
     const { services, timeout, hostname } = this.#request;
     const handlers: { [K in keyof Hooks]?: Hooks[K] } = {};
+    const mechanisms = typeof plugin.mechanisms === "function"
+      ? plugin.mechanisms(options)
+      : plugin.mechanisms ?? ["PLAIN", "LOGIN"];
     const instance: Instance = {
       name,
       handlers,
       timeout: entry.timeout ?? timeout,
       onError: entry.onError,
       roles: entry.roles ?? plugin.roles ?? allRoles,
-      mechanisms: typeof plugin.mechanisms === "function"
-        ? plugin.mechanisms(options)
-        : plugin.mechanisms ?? ["PLAIN", "LOGIN"],
+      get mechanisms() {
+        return candidate.isolated?.mechanisms ?? mechanisms;
+      },
       observe: entry.observe,
       ...(entry.when && { when: entry.when }),
     };
@@ -229,6 +266,12 @@ class Loader {
 
   #setupFailed({ index, name, naming }: Candidate, error: unknown): void {
     const place = this.#placeOfUse(index);
+    if (error instanceof OptionsRefused) {
+      for (const problem of error.problems) {
+        this.#complain(this.#request.source.at(pathInFile(problem, index), problem.what), problem.message);
+      }
+      return;
+    }
     if (error instanceof Late) {
       return this.#complain(place, `setup of ${name} did not end within ${patience / 1000} s`);
     }
@@ -322,6 +365,23 @@ function inAFile(error: unknown): Problem | undefined {
     message: message.split("\n", 1)[0]!,
     severity: "error",
   };
+}
+
+/** Where variables stand in a value of the file, with the text that was written. */
+function writtenIn(
+  source: Source,
+  base: Path,
+  value: unknown,
+  path: Path = [],
+): (readonly [string, string])[] {
+  if (typeof value === "string") {
+    const text = source.writtenAt([...base, ...path]);
+    return text === undefined ? [] : [[JSON.stringify(["with", ...path]), text]];
+  }
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, inner]) =>
+    writtenIn(source, base, inner, [...path, Array.isArray(value) ? Number(key) : key])
+  );
 }
 
 function pathTo(isMeant: (text: string) => boolean, value: unknown): Path | undefined {

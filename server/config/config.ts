@@ -342,6 +342,19 @@ const use = z.string().meta({ examples: ["maildir", "./greylist.ts"] }).superRef
   context.addIssue({ code: "custom", message });
 }).describe("the name of a bundled plugin, or the path of one of your own");
 
+const granted = (items: z.ZodType<string, string>, what: string) =>
+  z.union([z.boolean(), z.array(items).min(1)]).optional().describe(`true: any; or a list of ${what}`);
+const word = z.string().min(1);
+
+const isolate = z.strictObject({
+  net: granted(word, "hosts that it may connect to, as example.org, example.org:443 or 10.0.0.1"),
+  read: granted(file("./words.txt"), "files and folders that it may read"),
+  write: granted(file("./out"), "files and folders that it may write"),
+  env: granted(word, "environment variables that it may read"),
+  run: granted(word, "programs that it may start, which are not isolated"),
+  sys: granted(word, "what it may learn of the system, as hostname"),
+});
+
 const entry = z.strictObject({
   use,
   with: z.unknown().optional().describe("the plugin's own options"),
@@ -364,6 +377,9 @@ const entry = z.strictObject({
   observe: z.boolean().default(false).describe("true: asked, but what it says is only logged"),
   when: z.enum(["arrival", "queued"]).optional().describe(
     "when it is asked about a message: on its arrival, before the reply, which is the default; or queued, after the reply and before the first attempt",
+  ),
+  isolate: isolate.optional().describe(
+    "runs it in a thread of its own, where it may do what is listed here only",
   ),
 });
 
@@ -437,11 +453,6 @@ export type Config = Frozen<z.output<typeof config>>;
 export type PluginEntry = Config["plugins"][number];
 /** One certificate with its key; the first one is also for server names that nobody else has. */
 export type Certificate = Config["tls"][number];
-
-/** Keys of the design whose machinery is still to come: the place (without indices) and the key. */
-export const comingKeys: ReadonlySet<string> = new Set([
-  "plugins.isolate",
-]);
 
 // ── What only several keys together show ───────────────────────────────────────────────────────────
 

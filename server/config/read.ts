@@ -2,16 +2,16 @@
 import type { z } from "zod";
 import { parsingIn } from "../options.ts";
 import type { Transport } from "../plugin.ts";
-import { comingKeys, type Config, config, listenRemarks } from "./config.ts";
+import { type Config, config, listenRemarks } from "./config.ts";
 import { unknownKeys } from "./keys.ts";
 import { inOrder, onOneLine, type Path, type Problem, whyUnreadable } from "./problem.ts";
 import { closest, flattened, problemsOf, unknownKeyProblem } from "./sentence.ts";
-import { Source } from "./source.ts";
+import { type Places, Source } from "./source.ts";
 
 export { type UnknownKey, unknownKeys } from "./keys.ts";
 export { formatProblem, inOrder, type Path, type Position, type Problem } from "./problem.ts";
 export { closest, problemsOf, unknownKeyProblem } from "./sentence.ts";
-export { Source } from "./source.ts";
+export { type Places, Source } from "./source.ts";
 
 /** What reading files needs of the world. */
 export interface Io {
@@ -61,7 +61,7 @@ export interface Checked<T> {
  */
 export function readValue<S extends z.ZodType>(
   schema: S,
-  source: Source,
+  source: Places,
   base: Path = [],
   value: unknown = source.get(base),
 ): Checked<z.output<S>> {
@@ -101,7 +101,7 @@ export function readValue<S extends z.ZodType>(
  */
 function typedByVariables(
   issues: readonly z.core.$ZodIssue[],
-  source: Source,
+  source: Places,
   base: Path,
   value: unknown,
 ): unknown {
@@ -165,11 +165,8 @@ function retold(problems: readonly Problem[], source: Source): Problem[] {
   const better = new Map<string, string>();
   for (const { path, key, known } of unknownKeys(config, source.value)) {
     const { line, column } = source.at([...path, key], "key");
-    const place = [...path.filter((step) => typeof step === "string"), key].join(".");
     const nameless = path.length === 2 && path[0] === "plugins" && !source.has([...path, "use"]);
-    if (comingKeys.has(place)) {
-      better.set(`${line}:${column}`, `"${key}" is not supported in this version yet`);
-    } else if (nameless && closest(key, known) === undefined) {
+    if (nameless && closest(key, known) === undefined) {
       better.set(`${line}:${column}`, `write "use: ${key}", and its options below "with:"`);
     }
   }

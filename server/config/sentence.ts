@@ -3,14 +3,14 @@ import { distance } from "fastest-levenshtein";
 import type { z } from "zod";
 import { aboutPath, type UnknownKey, unknownKeys } from "./keys.ts";
 import type { Path, Problem } from "./problem.ts";
-import type { Source } from "./source.ts";
+import type { Places } from "./source.ts";
 
 type Issue = z.core.$ZodIssue;
 type Schema = z.core.$ZodType;
 
 /** Where a value stands and what its schema says: what every sentence is made from. */
 interface Scene {
-  readonly source: Source;
+  readonly source: Places;
   /** From the file's root. */
   readonly path: Path;
   readonly issue: Issue;
@@ -28,7 +28,7 @@ interface Scene {
  */
 export function problemsOf(
   error: z.core.$ZodError,
-  source: Source,
+  source: Places,
   base: Path = [],
   schema?: Schema,
 ): Problem[] {
@@ -59,7 +59,7 @@ export function problemsOf(
 /** The problem of a key that nothing reads. */
 export function unknownKeyProblem(
   { path, key, known }: UnknownKey,
-  source: Source,
+  source: Places,
   base: Path = [],
 ): Problem {
   const here = [...base, ...path];

@@ -21,6 +21,12 @@ const deepest = 64;
 /** How many values all aliases together may stand for: ten lines of aliases to aliases would be billions. */
 const mostAliased = 10_000;
 
+/** Values of a file, and where they stand: what checking them needs of a {@linkcode Source}. */
+export type Places = Pick<
+  Source,
+  "file" | "folder" | "at" | "get" | "has" | "problem" | "unusableAt" | "writtenAt"
+>;
+
 /** The text of a file, understood as YAML. Never throws for what the text holds: `problems` says it. */
 export class Source {
   /** As it is called in problems. */

@@ -4,14 +4,16 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { bundled as ours } from "../bundled.ts";
 import { whyUnreadable } from "../config/problem.ts";
 import { closest } from "../config/sentence.ts";
-import { properName } from "../host.ts";
-import type { Api, Credentials, Plugin } from "../plugin.ts";
-import * as api from "../plugin.ts";
+import type { Plugin } from "../plugin.ts";
 import { Reread } from "./reread.ts";
 import { nameFile, type Naming, placeOf, textOf } from "./place.ts";
+import { look, lookAt } from "./shape.ts";
 
 /** A plugin and where it came from, or a sentence that says why there is none. */
 export type Found = { readonly plugin: Plugin; readonly naming: Naming } | { readonly problem: string };
+
+/** Where code is that is to be imported elsewhere, or a sentence that says why there is none. */
+export type Located = { readonly url: string; readonly naming: Naming } | { readonly problem: string };
 
 /** Whether this process has imported a plugin's file before: then Deno has it, or what it imports, and must be made to look again. */
 let importedBefore = false;
@@ -20,18 +22,18 @@ let importedBefore = false;
 export class Modules {
   readonly #folder: string;
   readonly #bundled: typeof ours;
-  readonly #state: string;
+  readonly #state: () => string;
   readonly #found = new Map<string, Promise<Found>>();
   #reread: Promise<Reread> | "first" | undefined;
 
   /**
    * @param folder Relative paths are relative to it; absolute.
-   * @param state Where links to code are made; absolute.
+   * @param state Where links to code are made, absolute; a function is asked when there is a first one to make.
    * @param bundled The plugins that have a name.
    */
-  constructor(folder: string, state: string, bundled: typeof ours = ours) {
+  constructor(folder: string, state: string | (() => string), bundled: typeof ours = ours) {
     this.#folder = folder;
-    this.#state = state;
+    this.#state = typeof state === "string" ? () => state : state;
     this.#bundled = bundled;
   }
 
@@ -62,33 +64,47 @@ export class Modules {
     }
   }
 
-  async #fromFile(use: string, path: string): Promise<Found> {
-    try {
-      if (!(await Deno.stat(path)).isFile) return { problem: `${use} is not a file` };
-    } catch (error) {
-      return { problem: `${use} ${whyUnreadable(error)} (${path})` };
+  /** Where the file is that `use:` names, for a Worker to import; nothing of it is run here. */
+  async locate(use: string): Promise<Located> {
+    const path = pathOf(use, this.#folder);
+    if (path === undefined) {
+      return { problem: `${use} is bundled, and can't be isolated: only a file of your own can` };
     }
-    const { href } = pathToFileURL(path);
-    const naming: Naming = { use, url: href, folder: this.#folder };
+    const problem = await whyNoFile(use, path);
+    if (problem !== undefined) return { problem };
+    const naming: Naming = { use, url: pathToFileURL(path).href, folder: this.#folder };
+    return { url: await this.#urlOf(path), naming };
+  }
+
+  /** The file's URL in this generation: another than in those before, whose code Deno keeps. */
+  async #urlOf(path: string): Promise<string> {
+    this.#reread ??= importedBefore ? Reread.open(this.#state()) : "first";
+    importedBefore = true;
+    return this.#reread === "first" ? pathToFileURL(path).href : (await this.#reread).url(path);
+  }
+
+  async #fromFile(use: string, path: string): Promise<Found> {
+    const problem = await whyNoFile(use, path);
+    if (problem !== undefined) return { problem };
+    const naming: Naming = { use, url: pathToFileURL(path).href, folder: this.#folder };
     let module: { readonly default?: unknown };
     try {
-      this.#reread ??= importedBefore ? Reread.open(this.#state) : "first";
-      importedBefore = true;
-      module = await import(this.#reread === "first" ? href : (await this.#reread).url(path));
+      module = await import(await this.#urlOf(path));
     } catch (error) {
       return { problem: `${use} cannot be imported: ${whyNotImported(error, naming)}` };
     }
-    if (!("default" in module)) {
-      const others = Object.keys(module);
-      const instead = others.length > 0 ? `, only ${others.join(", ")}` : "";
-      return {
-        problem: `${use} has no default export${instead}: it needs export default definePlugin({ … })`,
-      };
-    }
-    const found = await look(module.default, naming);
-    return "plugin" in found || /:\d+\)$/.test(found.problem)
+    const found = await lookAt(module, naming);
+    return "plugin" in found || /:\d+\)$/.test(found.problem) || !("default" in module)
       ? found
       : { problem: `${found.problem}${await placeOfExport(use, path)}` };
+  }
+}
+
+async function whyNoFile(use: string, path: string): Promise<string | undefined> {
+  try {
+    return (await Deno.stat(path)).isFile ? undefined : `${use} is not a file`;
+  } catch (error) {
+    return `${use} ${whyUnreadable(error)} (${path})`;
   }
 }
 
@@ -108,7 +124,8 @@ function unknownName(use: string, names: readonly string[]): string {
   return `no plugin is called "${use}": ${hint}`;
 }
 
-function whyNotImported(error: unknown, naming: Naming): string {
+/** Why a file could not be imported, in words. */
+export function whyNotImported(error: unknown, naming: Naming): string {
   const place = placeOf(error, naming);
   const text = textOf(error);
   const missing = /^Module not found "(file:[^"]+)"/.exec(text)?.[1];
@@ -126,77 +143,4 @@ async function placeOfExport(use: string, path: string): Promise<string> {
   const text = await Deno.readTextFile(path).catch(() => "");
   const at = /^[ \t]*export\s+(?:default\b|\{[^}]*\bas\s+default\b)/m.exec(text);
   return at ? ` (${use}:${text.slice(0, at.index).split("\n").length}:1)` : "";
-}
-
-/** Takes a plugin, or a function that makes one of the API. */
-async function look(exported: unknown, naming: Naming): Promise<Found> {
-  let made = exported;
-  if (typeof exported === "function" && !isClass(exported)) {
-    try {
-      made = await (exported as (api: Api) => unknown)(api);
-    } catch (error) {
-      const place = placeOf(error, naming);
-      return { problem: `${naming.use} throws: ${textOf(error)}${place ? ` (${place})` : ""}` };
-    }
-  }
-  const problem = whatIsWrong(made);
-  return problem ? { problem: `${naming.use} is no plugin: ${problem}` } : { plugin: made as Plugin, naming };
-}
-
-const fields = ["name", "after", "options", "roles", "mechanisms", "setup"] satisfies (keyof Plugin)[];
-
-const saslMechanisms = [
-  "PLAIN",
-  "LOGIN",
-  "XOAUTH2",
-  "OAUTHBEARER",
-  "SCRAM-SHA-256",
-  "SCRAM-SHA-256-PLUS",
-  "EXTERNAL",
-] satisfies Credentials["mechanism"][];
-
-const isClass = (made: unknown) => typeof made === "function" && /^class\b/.test(made.toString());
-
-/** What types would have said; a plugin may be JavaScript, or never have been checked. */
-function whatIsWrong(made: unknown): string | undefined {
-  if (isClass(made)) return "its default export is a class, not what definePlugin returns";
-  if (typeof made !== "object" || made === null || Array.isArray(made)) {
-    return `its default export is ${kind(made)}, not what definePlugin returns`;
-  }
-  const { name, after, options, roles, mechanisms, setup }: Partial<Record<keyof Plugin, unknown>> = made;
-  const strange = Object.keys(made).find((key) => !fields.some((one) => one === key));
-  const meant = strange === undefined ? undefined : closest(strange, fields);
-  if (meant) return `${strange} means nothing here: did you mean ${meant}?`; // rather than that `meant` is missing
-  if (typeof name !== "string" || !properName.test(name)) {
-    return `its name is ${kind(name)}, not a word of letters, digits, dots and dashes`;
-  }
-  if (typeof setup !== "function") return `setup is ${kind(setup)}, not a function`;
-  if (after !== undefined && !(Array.isArray(after) && after.every((one) => typeof one === "string"))) {
-    return "after is not a list of plugins' names";
-  }
-  if (
-    roles !== undefined &&
-    !(Array.isArray(roles) && roles.every((one) => one === "mx" || one === "submission"))
-  ) {
-    return "roles is not a list of mx and submission";
-  }
-  const known: readonly unknown[] = saslMechanisms;
-  if (
-    mechanisms !== undefined && typeof mechanisms !== "function" &&
-    !(Array.isArray(mechanisms) && mechanisms.every((one) => known.includes(one)))
-  ) {
-    return `mechanisms is not a list of ${saslMechanisms.join(", ")}`;
-  }
-  if (options !== undefined && !(typeof options === "object" && options !== null && "_zod" in options)) {
-    return "options is not a schema of the z that postrider exports";
-  }
-  return strange === undefined ? undefined : `${strange} means nothing here: there are ${fields.join(", ")}`;
-}
-
-/** A value in words. */
-export function kind(value: unknown): string {
-  if (typeof value === "string") return `"${value}"`;
-  if (value === undefined || value === null) return "missing";
-  if (Array.isArray(value)) return "a list";
-  return typeof value === "object" ? "an object" : `a ${typeof value}`;
 }

@@ -42,6 +42,11 @@ export function nameFile(url: string, { use, url: own, folder }: Naming): string
   return short.startsWith("..") || isAbsolute(short) ? path : `./${short}`;
 }
 
+/** What stands before a file's path in a generation that reads its code anew (`reread.ts`); `""` in the first. */
+export function linkOf(url: string, { url: own }: Naming): string {
+  return own === undefined ? "" : fileURLToPath(url).slice(0, -fileURLToPath(own).length);
+}
+
 /** Deno colours the places in its messages where there is a terminal somewhere. */
 const plain = (text: string) => asWritten(stripVTControlCharacters(text));
 

@@ -13,8 +13,27 @@ import { type DeliveredMail, Mailboxes } from "./mailboxes.ts";
 import type { SmtpAnswer } from "./outgoing.ts";
 import type { NextHopAnswer } from "./passing.ts";
 
-/** A plugin: what `definePlugin` gives, a function that makes one of the API, {@linkcode Mailboxes}, or a bundled one's name. */
-export type UsedPlugin = Plugin | ((api: Api) => Plugin) | Mailboxes | string;
+/**
+ * A plugin: what `definePlugin` gives, a function that makes one of the API, {@linkcode Mailboxes}, a bundled one's name, or the URL of
+ * a file, `new URL("./greylist.ts", import.meta.url)`.
+ */
+export type UsedPlugin = Plugin | ((api: Api) => Plugin) | Mailboxes | string | URL;
+
+/** What an isolated plugin may do; what isn't there, it may not. `true`: all of that kind. */
+export interface Isolate {
+  /** Hosts that it may connect to, as `example.org:443`. */
+  readonly net?: boolean | readonly string[];
+  /** Files and folders that it may read. */
+  readonly read?: boolean | readonly string[];
+  /** Files and folders that it may write. */
+  readonly write?: boolean | readonly string[];
+  /** Environment variables that it may read. */
+  readonly env?: boolean | readonly string[];
+  /** Programs that it may start. */
+  readonly run?: boolean | readonly string[];
+  /** What it may learn of the system, as `hostname`. */
+  readonly sys?: boolean | readonly string[];
+}
 
 /** One plugin of a test server: alone, with its options, or as a whole entry. */
 export type TestPlugin = UsedPlugin | readonly [use: UsedPlugin, options: unknown] | TestEntry;
@@ -37,6 +56,11 @@ export interface TestEntry {
   readonly observe?: boolean;
   /** `queued`: asked after the reply, before the first attempt. */
   readonly when?: "arrival" | "queued";
+  /**
+   * In a thread of its own, where it may do what is listed only; `use` is then a URL. Deno needs `--unstable-worker-options` for it.
+   * The thread takes its time, whatever the test's clock says.
+   */
+  readonly isolate?: Isolate;
 }
 
 /** What a test server is made of; whatever isn't given is as in a configuration that doesn't say it. */
@@ -125,7 +149,7 @@ export async function loadTest(
     hostname: value.hostname,
     number,
     services,
-    modules: new Modules(source.folder, source.folder, table),
+    modules: new Modules(source.folder, () => services.state, table),
   });
   if ("problems" in result) throw refusal(result.problems, entries);
   return { settings: value, generation: result.generation };
@@ -140,11 +164,12 @@ function entryOf(
 ): Record<string, unknown> {
   const entry: TestEntry = isPair(plugin)
     ? { use: plugin[0], with: plugin[1] }
-    : typeof plugin === "object" && "use" in plugin
+    : typeof plugin === "object" && !(plugin instanceof URL) && "use" in plugin
     ? plugin
     : { use: plugin };
   const { use, ...rest } = entry;
   if (typeof use === "string") return { use, ...rest };
+  if (use instanceof URL) return { use: use.href, ...rest };
   const name = `plugin-${index + 1}`;
   const made = use instanceof Mailboxes ? use.plugin(keep) : use;
   table[name] = () => Promise.resolve({ default: made });

@@ -45,7 +45,7 @@ export type { ConnectOptions, CutMail, CutSent, Lost, Refused, Sent, SentBase, T
 export type { StoresAre } from "./stores.ts";
 export { memoryStore, type Stores } from "../store.ts";
 export { type InUse, TestServer, testServer } from "./server.ts";
-export type { TestEntry, TestPlugin, TestServerOptions, UsedPlugin } from "./configuration.ts";
+export type { Isolate, TestEntry, TestPlugin, TestServerOptions, UsedPlugin } from "./configuration.ts";
 
 // What the fakes stand in for.
 export type { Clock } from "../clock.ts";

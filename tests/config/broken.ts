@@ -328,8 +328,8 @@ export const broken: readonly (readonly [text: string, ...problems: string[]])[]
     '5:5: write "use: auth", and its options below "with:"',
   ],
   [
-    but({ plugins: "plugins:\n  - use: auth\n    isolate: { net: true }\n    onErr: skip" }),
-    '6:5: "isolate" is not supported in this version yet',
+    but({ plugins: "plugins:\n  - use: auth\n    isolate: { nett: true }\n    onErr: skip" }),
+    '6:16: unknown key "nett": did you mean "net"?',
     '7:5: unknown key "onErr": did you mean "onError"?',
   ],
   [
