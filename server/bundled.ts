@@ -3,6 +3,7 @@
  * bundlers; a plugin is imported when a configuration names it.
  */
 export const bundled: Readonly<Record<string, () => Promise<{ readonly default: unknown }>>> = {
+  webhook: () => import("../plugins/webhook/mod.ts"),
   aliases: () => import("../plugins/aliases/mod.ts"),
   arc: () => import("../plugins/arc/mod.ts"),
   attachments: () => import("../plugins/attachments/mod.ts"),

@@ -1,5 +1,5 @@
 /** The live objects behind the views that handlers see: a client's session, its transaction and the recipients. */
-import type { Address, OpenTransaction, Recipient, Session } from "./plugin.ts";
+import type { Address, Json, OpenTransaction, Recipient, Session, Transport } from "./plugin.ts";
 import { mailboxKey, parseAddress } from "./smtp/address.ts";
 import type { MailParams, RcptParams } from "./smtp/params.ts";
 import { makeField } from "./message/field.ts";
@@ -54,6 +54,20 @@ export interface FinalTarget {
   readonly via: string;
   /** Who claimed it. */
   readonly by: string;
+}
+
+/** Where an address that a plugin adds may go. */
+export interface AddedHow {
+  /** There, whatever the address. */
+  readonly via?: Transport | undefined;
+  /** There where nobody here has it. */
+  readonly onward?: Transport | undefined;
+}
+
+/** Where a plugin's own copy goes. */
+export interface CopyTarget extends FinalTarget {
+  /** For its transport. */
+  readonly note?: Json;
 }
 
 /** One accepted RCPT. */
@@ -120,6 +134,8 @@ export class Envelope implements OpenTransaction {
   readonly #mailboxes = new Map<string, EnvelopeRecipient>();
   readonly #added: EnvelopeRecipient[] = [];
   readonly #removed = new Set<string>();
+  /** What plugins want for themselves: no recipients, for nothing that becomes of these concerns the client. */
+  readonly copies: CopyTarget[] = [];
   /** Who said what, as far as somebody spoke: for the log. */
   readonly said: string[] = [];
   /** It is a report of our own, on that message. */
@@ -146,7 +162,7 @@ export class Envelope implements OpenTransaction {
     readonly id: string,
     public sender: Address,
     mail: MailParams,
-    readonly resolveAdded: (address: Address) => Promise<readonly FinalTarget[]>,
+    readonly resolveAdded: (address: Address, how?: AddedHow) => Promise<readonly FinalTarget[]>,
   ) {
     const { params, smtputf8, size, ret, envid } = mail;
     this.params = params;
@@ -205,6 +221,19 @@ export class Envelope implements OpenTransaction {
     this.gate.edit("hold", (by) => {
       this.held ??= `${by}: ${reason.replaceAll(/[^\x20-\x7e]/g, "?").slice(0, 200)}`;
       this.said.push(`data ${by} hold`);
+    });
+  }
+
+  async addCopy(address: string, how: Parameters<OpenTransaction["addCopy"]>[1] = {}): Promise<void> {
+    const parsed = parseAddress(address);
+    if (!parsed || parsed.domain === "") {
+      throw new TypeError(`addCopy: ${JSON.stringify(address)} is not an address`);
+    }
+    const { via, onward, note } = how;
+    const found = await this.resolveAdded(parsed, { via, onward });
+    this.gate.edit("addCopy", (by) => {
+      this.copies.push(...found.map((one) => ({ ...one, by, ...(note !== undefined && { note }) })));
+      this.said.push(`data ${by} addCopy`);
     });
   }
 

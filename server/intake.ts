@@ -101,7 +101,10 @@ export class Intake {
     if (open.length > 0) {
       const received = this.#received(arriving);
       await this.#keeping.keep(arriving, { message, received, open, later }, told);
-    } else if (told.size === 0) this.#keeping.noteNobody(arriving, message);
+    } else if (told.size === 0) {
+      this.#keeping.noteNobody(arriving, message);
+      await this.#keeping.keepCopies(arriving, { message, received: this.#received(arriving), open, later });
+    }
     return this.#answers(arriving, message, told);
   }
 

@@ -4,6 +4,7 @@
  */
 import type { Chain } from "./chain.ts";
 import type { Clock } from "./clock.ts";
+import { Copying, type Held, queuedCopies, untilHeard } from "./copying.ts";
 import { carry } from "./delivery/carry.ts";
 import type { Envelope, EnvelopeRecipient, FinalTarget } from "./envelope.ts";
 import type { DeliveringTransport } from "./generation.ts";
@@ -36,35 +37,70 @@ export interface Keepable {
   readonly open: readonly EnvelopeRecipient[];
   /** Recipients for whom some plugin said "not now", where others go on: tried later. */
   readonly later: readonly EnvelopeRecipient[];
+  /** Plugins' own copies, where they are kept with the message. */
+  readonly copies?: readonly QueuedRecipient[];
 }
 
 /** When those are tried for whom a plugin said "not now", in milliseconds. */
 const notNow = 15 * 60_000;
-
-/** What waits in the queue for a next hop's word is forgotten with it, or due at once; after a crash it is due then. */
-const untilHeard = 60 * 60_000;
 
 /** What keeping needs of a spool. */
 export type KeepingSpool = Pick<Spool, "keep" | "record" | "remove" | "note">;
 
 /** Finds a keeper. */
 export class Keeping {
-  constructor(readonly options: { readonly clock: Clock; readonly spool: KeepingSpool }) {}
+  readonly #copying: Copying;
+
+  constructor(readonly options: { readonly clock: Clock; readonly spool: KeepingSpool }) {
+    this.#copying = new Copying(options);
+  }
 
   /** Keeps the message for its open recipients, and says in `told` what came of it. @throws what the spool throws. */
   async keep(arriving: Arriving, keepable: Keepable, told: Tellings): Promise<void> {
-    const { message, received, open, later } = keepable;
+    const { open, later } = keepable;
     if (arriving.phases.options.dry) {
-      const pretended = await this.#pretend(arriving, keepable);
+      const copies = queuedCopies(arriving.envelope);
+      const pretended = await this.#pretend(arriving, { ...keepable, copies });
       for (const recipient of [...open, ...later]) told.set(recipient, pretended);
       return;
     }
     // What is to be looked at in the queue goes there first, and what is held stays there: nobody gets it before.
     if (arriving.envelope.held !== undefined || screenedBy(arriving).length > 0) {
-      const kept = await this.#spool(arriving, keepable);
+      const kept = await this.#spool(arriving, { ...keepable, copies: queuedCopies(arriving.envelope) });
       for (const recipient of [...open, ...later]) told.set(recipient, kept);
       return;
     }
+    if (arriving.envelope.copies.length === 0) return await this.#findKeeper(arriving, keepable, told);
+    if (this.#goesToSpool(arriving, keepable)) {
+      const copies = queuedCopies(arriving.envelope);
+      return await this.#findKeeper(arriving, { ...keepable, copies }, told);
+    }
+    let held: Held | undefined = await this.#copying.hold(arriving, keepable);
+    try {
+      await this.#findKeeper(arriving, keepable, told);
+      const isKept = (reply: Reply | undefined) => reply !== undefined && isPositive(reply);
+      if (![...open, ...later].some((recipient) => isKept(told.get(recipient)?.reply))) return;
+      this.#copying.letGo(arriving, held);
+      held = undefined;
+    } finally {
+      if (held) await this.#copying.takeBack(arriving, held);
+    }
+  }
+
+  /** Of a message that no recipient is left of. @throws what the spool throws. */
+  async keepCopies(arriving: Arriving, keepable: Keepable): Promise<void> {
+    if (arriving.envelope.copies.length === 0 || arriving.phases.options.dry) return;
+    this.#copying.letGo(arriving, await this.#copying.hold(arriving, keepable));
+  }
+
+  /** Whether nobody else is asked. */
+  #goesToSpool(arriving: Arriving, keepable: Keepable): boolean {
+    const { envelope: { binding }, phases: { chain } } = arriving;
+    return !chain.has("queue") && !binding?.isBound && !inlineWay(arriving, keepable);
+  }
+
+  async #findKeeper(arriving: Arriving, keepable: Keepable, told: Tellings): Promise<void> {
+    const { message, received, open, later } = keepable;
     const queued = await this.#askQueue(arriving, keepable, message.sealed([received]), told);
     const { binding } = arriving.envelope;
     if (!queued && binding?.isBound) return await this.#passOn(arriving, keepable, binding, told);
@@ -279,11 +315,12 @@ export class Keeping {
   /** @param wait Milliseconds until it is due. */
   async #spool(arriving: Arriving, keepable: Keepable, wait?: number): Promise<Told> {
     const { phases, envelope } = arriving;
-    const { message, received, open, later } = keepable;
+    const { message, received, open, later, copies = [] } = keepable;
     const by = screenedBy(arriving);
     const now = this.options.clock.now();
     const due = copiesOf(open, later, now + notNow);
     const times = wait === undefined ? [...due.values()] : [...due.values()].map(() => now + wait);
+    times.push(...copies.map(() => undefined));
     await this.options.spool.keep(
       {
         id: envelope.id,
@@ -293,7 +330,7 @@ export class Keeping {
         ...envelope.dsn,
         edits: message.edits,
         top: [received],
-        recipients: [...due.keys()],
+        recipients: [...due.keys(), ...copies],
         from: originOf(phases),
         trace: traceOf(phases, envelope, message),
         ...(by.length > 0 && { screening: screeningOf(phases.session, envelope, by, due.size) }),

@@ -24,7 +24,7 @@ const asynchronous: Record<string, ReadonlySet<string>> = {
   clock: new Set(["sleep"]),
   host: new Set(["submit"]),
   message: new Set(["bytes", "replaceBody"]),
-  transaction: new Set(["addRecipient"]),
+  transaction: new Set(["addRecipient", "addCopy"]),
 };
 
 /** What a file knows of the API: filled while the file is walked from the top, so names are known before their use. */

@@ -3,7 +3,13 @@
  * What a refusal means to the log and to `rejected` handlers is decided here, once for all phases.
  */
 import { type AskedHook, type Chain, type Hearing, type Ruling, summary, type Turn } from "./chain.ts";
-import { type ClientSession, Envelope, type EnvelopeRecipient, type FinalTarget } from "./envelope.ts";
+import {
+  type AddedHow,
+  type ClientSession,
+  Envelope,
+  type EnvelopeRecipient,
+  type FinalTarget,
+} from "./envelope.ts";
 import type { Instance } from "./generation.ts";
 import type { Ids } from "./ids.ts";
 import type { Metrics } from "./admin/metrics.ts";
@@ -175,7 +181,7 @@ export class Phases {
       this.options.ids.message(),
       sender,
       params,
-      (address) => this.resolveAdded(address),
+      (address, how) => this.resolveAdded(address, how),
     );
     this.envelope = envelope;
     const matter = this.matter(envelope);
@@ -301,12 +307,15 @@ export class Phases {
   }
 
   /** Where a recipient goes that a plugin adds. @throws {Error} when it is refused. */
-  async resolveAdded(address: Address): Promise<readonly FinalTarget[]> {
+  async resolveAdded(address: Address, { via, onward }: AddedHow = {}): Promise<readonly FinalTarget[]> {
+    if (via) return [{ address, via: via.transport, by: "core" }];
     const resolution = await resolve(this.chain, address, this.#asking());
     if (resolution.kind === "refused") {
       throw new Error(`${address} is refused: ${resolution.reply.lines.join(" ")}`);
     }
-    return resolution.kind === "claimed" ? resolution.targets : [leaving(address, resolution)];
+    if (resolution.kind === "claimed") return resolution.targets;
+    if (resolution.unsure) throw new Error(`no plugin could say whose mailbox ${address} is`);
+    return onward ? [{ address, via: onward.transport, by: "core" }] : [leaving(address, resolution)];
   }
 
   async #lookUp(hook: "vrfy" | "expn", text: string): Promise<Reply> {

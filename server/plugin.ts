@@ -176,6 +176,44 @@ export interface OpenTransaction extends Transaction {
   setSender(address: string): void;
   /** Resolved like any recipient, not asked of `rcpt`. @throws {TypeError} when the address does not parse. */
   addRecipient(address: string): Promise<void>;
+  /**
+   * A copy for this plugin's own purposes, such as an archive: durable before the client hears 250, tried again like any mail. It is no
+   * recipient: it changes nothing about what the client is told, other plugins don't see it, no report about it goes to the sender
+   * (RFC 3461 NOTIFY=NEVER), and where the message is refused there is none.
+   *
+   * @param address Where to; what stands in the queue and in the log, where a transport of the plugin's own takes it.
+   * @param how `via`: the transport, whatever the address; without it the address is resolved, and `onward` takes it where nobody here
+   * has it (default: `smtp`). `note`: what the transport needs to know besides the message: {@linkcode Target.note}; part of the
+   * queue's record, so keep it small.
+   * @throws {TypeError} when the address does not parse.
+   * @example
+   * ```ts
+   * import { definePlugin, delivered } from "postrider";
+   * import { mailboxes, testServer } from "postrider/testing";
+   * import { deepStrictEqual as deepEqual } from "node:assert/strict";
+   * const seen: unknown[] = [];
+   * const journal = definePlugin({
+   *   name: "journal",
+   *   setup(on, _options, host) {
+   *     const via = host.transport("journal", (_message, [copy]) => {
+   *       seen.push(copy?.note);
+   *       return Promise.resolve(delivered("noted"));
+   *     });
+   *     on("data", async (session, _message, transaction) => {
+   *       const note = { ip: session.remote.address, to: transaction.recipients.map(String) };
+   *       await transaction.addCopy("journal@localhost", { via, note });
+   *     });
+   *   },
+   * });
+   * await using server = await testServer({ plugins: [journal, mailboxes(["example.org"])] });
+   * await server.send({ to: "alice@example.org" });
+   * deepEqual(seen, [{ ip: "192.0.2.1", to: ["alice@example.org"] }]);
+   * ```
+   */
+  addCopy(
+    address: string,
+    how?: { readonly via?: Transport; readonly onward?: Transport; readonly note?: Json },
+  ): Promise<void>;
   /** Removes the recipient with this `id`; what it had been told (250) stands. */
   removeRecipient(id: string): void;
   /**
@@ -378,6 +416,8 @@ export interface Target extends Address {
   readonly sender: string;
   /** The recipient's address as the client gave it. */
   readonly original: string;
+  /** What the plugin noted that added this copy: {@linkcode OpenTransaction.addCopy}. */
+  readonly note?: Json;
 }
 
 /** Delivers: one outcome for all recipients, or one for each, in order; a missing one is a `defer`. */

@@ -63,7 +63,7 @@ export async function submit(
     mail.id ?? ids.message(),
     sender,
     ownMailParams(utf8),
-    (added) => phases.resolveAdded(added),
+    (added, how) => phases.resolveAdded(added, how),
   );
   envelope.about = mail.about;
   phases.envelope = envelope;

@@ -55,6 +55,8 @@ export interface Defer {
   readonly code?: TemporaryCode;
   /** See {@linkcode because}. */
   readonly rule?: string;
+  /** See {@linkcode retryAfter}. */
+  readonly after?: number;
 }
 
 /** A refusal that ends the connection; see {@linkcode disconnect}. */
@@ -138,6 +140,25 @@ export function reject(status: Permanent, text: string, code?: PermanentCode): R
  */
 export function defer(status: Temporary, text: string, code?: TemporaryCode): Defer {
   return { verdict: "defer", status, text, ...(code && { code }) };
+}
+
+/**
+ * Says when a transport's deferred recipients are worth another attempt: not before, though the queue's schedule may say later. At
+ * most the schedule's longest wait; to a client that waits for the reply it makes no difference.
+ *
+ * @param ms Milliseconds from now.
+ * @param verdict What is said.
+ * @returns The outcome, to be returned from a transport's deliver function.
+ *
+ * @example
+ * ```ts
+ * import { defer, retryAfter } from "postrider";
+ * import { strictEqual as equal } from "node:assert/strict";
+ * equal(retryAfter(90_000, defer("4.3.2", "The receiver is busy")).after, 90_000);
+ * ```
+ */
+export function retryAfter(ms: number, verdict: Defer): Defer {
+  return { ...verdict, after: ms };
 }
 
 /**

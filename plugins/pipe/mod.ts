@@ -22,7 +22,7 @@ import { type Account, accountFor } from "./account.ts";
 import { expand, mentions, readTemplate, type Template, type Values, valuesOf } from "./arguments.ts";
 import { outcomeOf } from "./exits.ts";
 import { run } from "./run.ts";
-import { Slots } from "./slots.ts";
+import { Slots } from "../slots.ts";
 
 // By `refine`, not `regex`: the JSON Schema is of what operators write, any case and IDNs included.
 const domainName = /^(?:\[[0-9a-z:.]+\]|[a-z0-9_][a-z0-9_-]*(?:\.[a-z0-9_-]+)*)$/;
@@ -217,7 +217,7 @@ function deliverBy(options: Options, account: Account, passes: Passes, { clock, 
       yield top;
       yield* body.pieces();
     }
-    const give = await turn(slots, clock, timeLimit, signal);
+    const give = await slots.takeWithin(timeLimit, clock, signal);
     if (!give) return signal.aborted ? brokenOff : busy;
     try {
       const { ended, printed } = await run(
@@ -244,24 +244,6 @@ function deliverBy(options: Options, account: Account, passes: Passes, { clock, 
 
 const busy = defer("4.3.2", "Too many deliveries to this command at a time, please try later");
 const brokenOff = defer("4.3.2", "Delivery was broken off, please try again");
-
-/** A slot, unless none is free in time: `undefined`. */
-async function turn(
-  slots: Slots,
-  clock: Host["clock"],
-  patience: number,
-  signal: AbortSignal,
-): Promise<(() => void) | undefined> {
-  const [late, had] = [new AbortController(), new AbortController()];
-  clock.sleep(patience, had.signal).then(() => late.abort(), () => {});
-  try {
-    return await slots.take(AbortSignal.any([signal, late.signal]));
-  } catch {
-    return undefined;
-  } finally {
-    had.abort();
-  }
-}
 
 const topOf = ({ sender, address }: Target, end: string) =>
   `Return-Path: <${sender}>${end}Delivered-To: ${address}${end}`;

@@ -29,6 +29,8 @@ export interface Result {
   readonly verified?: "dane" | "authority";
   /** What a deferral comes from, for the log. */
   readonly reason?: string;
+  /** Milliseconds before which there is no use in another attempt, as who deferred has it. */
+  readonly after?: number;
 }
 
 /** One attempt: recipients of one message that share their next hop. */
@@ -101,12 +103,15 @@ export function pluginCourier(transport: DeliveringTransport, clock: Clock, log:
 
 /** A recipient as plugins see it. */
 export function targetOf(
-  { parsed, original }: Pick<AttemptRecipient, "parsed" | "original">,
+  { parsed, original, note }: Pick<AttemptRecipient, "parsed" | "original" | "note">,
   sender: string,
 ): Target {
   const { address, local, user, tag, domain } = parsed;
-  return { address, local, user, tag, domain, sender, original, toString: () => address };
+  const noted = note === undefined ? {} : { note };
+  return { address, local, user, tag, domain, sender, original, ...noted, toString: () => address };
 }
+
+const isTime = (ms: number | undefined): ms is number => Number.isFinite(ms) && ms! > 0;
 
 /** A plugin's outcome as a result. */
 export function resultOf(outcome: Outcome): Result {
@@ -114,7 +119,12 @@ export function resultOf(outcome: Outcome): Result {
     case "delivered":
       return { outcome: "delivered", status: "2.0.0", reply: outcome.text };
     case "defer":
-      return { outcome: "deferred", status: outcome.status, reply: `${outcome.status} ${outcome.text}` };
+      return {
+        outcome: "deferred",
+        status: outcome.status,
+        reply: `${outcome.status} ${outcome.text}`,
+        ...(isTime(outcome.after) && { after: outcome.after }),
+      };
     case "reject":
       return { outcome: "failed", status: outcome.status, reply: `${outcome.status} ${outcome.text}` };
   }

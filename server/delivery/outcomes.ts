@@ -63,7 +63,9 @@ export class Outcomes {
       ? afterDeferral(policy(), { age, attempts }, random)
       : { kind: "again" as const, after: nextTry(policy().schedule, random) };
     if (verdict.kind === "give up") return this.#failed(attempted, candidate, result, chain, attempts);
-    const due = Math.round(now + verdict.after);
+    // Not longer than a schedule waits anyway: what a peer asks for isn't what the sender was promised.
+    const asked = Math.min(result.after ?? 0, Math.max(...policy().schedule.waits));
+    const due = Math.round(now + Math.max(verdict.after, asked));
     this.#tell("deferred", attempted, candidate, result, chain, attempts, due);
     const last = this.#last(candidate, result);
     return this.deferral(envelope, candidate, result, { due, attempts, last });

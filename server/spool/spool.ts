@@ -4,6 +4,7 @@
  */
 import type { Content } from "../message/content.ts";
 import type { Edits } from "../message/edits.ts";
+import type { Json } from "../plugin.ts";
 import type { HostHop } from "../verdict.ts";
 
 /** An envelope with the overlay of its content's header: all that is kept besides the content. JSON can hold it. */
@@ -119,6 +120,10 @@ export interface QueuedRecipient {
   readonly orcpt?: { readonly type: string; readonly address: string };
   /** Raw lines on this one's copy only, below `top`: `Received` stands above what plugins add. */
   readonly own?: readonly string[];
+  /** A plugin's own copy: nobody was promised anything about it, and nobody is told of it. */
+  readonly copy?: true;
+  /** What that plugin noted about it, for its transport. */
+  readonly note?: Json;
 }
 
 /** The last attempt for a recipient, for `track`. */

@@ -124,7 +124,10 @@ function received(
 }
 
 function recipientsOf({ recipients }: Pick<QueuedEnvelope, "recipients">): TrackedRecipient[] {
-  return recipients.map(({ address, original, via }) => ({ address, original, via }));
+  return recipients.map(({ address, original, via, copy }) => ({
+    ...{ address, original, via },
+    ...(copy && { copy }),
+  }));
 }
 
 /** A report is a step of the message it is about, too. */

@@ -20,6 +20,8 @@ export interface TrackedRecipient {
   readonly original: string;
   /** The transport. */
   readonly via: string;
+  /** A plugin's own copy. */
+  readonly copy?: true;
 }
 
 /** One thing that happened to a message. Times are milliseconds since 1970, `null` where an old log didn't say. */

@@ -1,4 +1,6 @@
-/** How many commands run at a time; who comes when there are enough waits, in order. */
+/** How much runs at a time, shared by plugins that start something for each message; who comes when there is enough waits, in order. */
+import type { Host } from "../server/plugin.ts";
+
 export class Slots {
   #free: number;
   readonly #waiting = new Set<() => void>();
@@ -13,6 +15,23 @@ export class Slots {
     if (this.#free > 0) this.#free--;
     else await this.#turn(signal); // whoever gives one back hands it on
     return () => this.#give();
+  }
+
+  /** The same, unless none is free in so many milliseconds, or nobody waits any more: `undefined`. */
+  async takeWithin(
+    patience: number,
+    clock: Host["clock"],
+    signal: AbortSignal,
+  ): Promise<(() => void) | undefined> {
+    const [late, had] = [new AbortController(), new AbortController()];
+    clock.sleep(patience, had.signal).then(() => late.abort(), () => {});
+    try {
+      return await this.take(AbortSignal.any([signal, late.signal]));
+    } catch {
+      return undefined;
+    } finally {
+      had.abort();
+    }
   }
 
   #turn(signal: AbortSignal): Promise<void> {
