@@ -17,6 +17,8 @@ const workers = [
   "plugins/auth/hash_worker.ts",
   "plugins/directory/sql_worker.ts",
   "plugins/attachments/inspect_worker.ts",
+  "plugins/http_submit/compose_worker.ts",
+  "plugins/webhook/payload_worker.ts",
 ].map((path) => root + path);
 
 /** What Deno says when it can't get the runtime; its next lines are which connection failed, and how. */

@@ -3,6 +3,8 @@
  * bundlers; a plugin is imported when a configuration names it.
  */
 export const bundled: Readonly<Record<string, () => Promise<{ readonly default: unknown }>>> = {
+  events: () => import("../plugins/events.ts"),
+  "http-submit": () => import("../plugins/http_submit/mod.ts"),
   webhook: () => import("../plugins/webhook/mod.ts"),
   aliases: () => import("../plugins/aliases/mod.ts"),
   arc: () => import("../plugins/arc/mod.ts"),

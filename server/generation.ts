@@ -105,6 +105,10 @@ export interface Generation {
   readonly offers?: readonly Offer[];
   /** What the plugins told each other, of a session or a transaction; absent: nothing. */
   readonly facts?: { about(about: object): ReadonlyMap<string, Json> };
+  /** Begins what plugins run besides; absent: nothing. @throws {Error} that names the plugin. */
+  begin?(): Promise<void>;
+  /** Ends that: each is called before this returns. Never rejects. */
+  end?(): Promise<void>;
   /** Calls what the setups returned, last first; failures are logged. */
   dispose(): Promise<void>;
 }

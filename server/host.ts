@@ -7,7 +7,18 @@ import { join } from "node:path";
 import type { Clock } from "./clock.ts";
 import type { Instance, Offer, ProxyTransport, RegisteredTransport } from "./generation.ts";
 import type { Field, Log } from "./log.ts";
-import type { Deliver, Dns, Fact, Host, Json, ProxyRoute, RelayRoute, Session, Store } from "./plugin.ts";
+import type {
+  Deliver,
+  Dispose,
+  Dns,
+  Fact,
+  Host,
+  Json,
+  ProxyRoute,
+  RelayRoute,
+  Session,
+  Store,
+} from "./plugin.ts";
 import { parseDomain } from "./smtp/address.ts";
 import type { Stores } from "./store.ts";
 
@@ -25,6 +36,7 @@ export interface HostServices {
   submit: Host["submit"];
   readonly verify: Host["verify"];
   readonly queue: Host["queue"];
+  readonly history: Host["history"];
 }
 
 /** What plugins of one generation have told each other, by name of the fact; kept as long as what it is about. */
@@ -70,6 +82,7 @@ export class Registered {
   readonly #as: string | undefined;
   readonly domains = new Set<string>();
   readonly transports: RegisteredTransport[] = [];
+  readonly runs: (() => Dispose | Promise<Dispose>)[] = [];
   readonly offers: Offer[] = [];
   readonly provided = new Set<string>();
   readonly needed: Need[] = [];
@@ -140,6 +153,8 @@ export function makeHost(
     submit: (mail) => services.submit(mail),
     verify: (address, how) => services.verify(address, how),
     queue: { retry: (domain, how) => services.queue.retry(domain, how) },
+    history: { after: (place, limit) => services.history.after(place, limit) },
+    runs: (begin) => addRuns(registered, begin),
     offers: (extension, to) => offer(registered, extension, to),
     owns: (domains) => own(registered, domains),
     transport: (name, deliver, how = {}) => addTransport(registered, name, deliver, how),
@@ -190,6 +205,12 @@ function offer(registered: Registered, extension: string, to: (session: Session)
   if (ownKeywords.has(keyword)) throw new TypeError(`offers("${keyword}"): the server offers that itself`);
   if (typeof to !== "function") throw new TypeError(`offers("${keyword}") has no function that says to whom`);
   if (!registered.instance.observe) registered.offers.push({ by: registered.instance, extension, to });
+}
+
+function addRuns(registered: Registered, begin: () => Dispose | Promise<Dispose>): void {
+  registered.demandSetup("runs()");
+  if (typeof begin !== "function") throw new TypeError("runs() has no function that begins something");
+  if (!registered.instance.observe) registered.runs.push(begin);
 }
 
 function own(registered: Registered, domains: readonly string[]): void {

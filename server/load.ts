@@ -7,6 +7,7 @@ import type { PluginEntry } from "./config/config.ts";
 import { closest } from "./config/sentence.ts";
 import { type Generation, hookNames, type Instance } from "./generation.ts";
 import { Facts, type HostServices, makeHost, Registered } from "./host.ts";
+import { Running } from "./load/running.ts";
 import { checkTogether, type Standing } from "./load/checks.ts";
 import { Isolated, OptionsRefused, pathInFile } from "./isolate/isolated.ts";
 import { whyNotPossible } from "./isolate/possible.ts";
@@ -37,6 +38,8 @@ export interface LoadRequest {
 /** A generation, with what its plugins tell each other. */
 export interface LoadedGeneration extends Generation {
   readonly facts: Facts;
+  begin(): Promise<void>;
+  end(): Promise<void>;
 }
 
 /** What came of it; warnings are what plugins warned of while they were set up. */
@@ -289,8 +292,18 @@ class Loader {
     const { number, services } = this.#request;
     const disposals = [...this.#disposals].reverse();
     const modules = this.#modules;
+    const running = new Running(
+      registered.flatMap(({ instance, runs }) => runs.map((begin) => ({ plugin: instance.name, begin }))),
+      (plugin, error) =>
+        services.log.error("plugin failed at its end", {
+          plugin,
+          generation: number,
+          error: textOf(error),
+        }),
+    );
     let disposed: Promise<void> | undefined;
     async function disposeOfAll(): Promise<void> {
+      await running.end();
       for (const { name, dispose } of disposals) {
         try {
           await dispose();
@@ -311,6 +324,8 @@ class Loader {
       transports: new Map(registered.flatMap(({ transports }) => transports.map((one) => [one.name, one]))),
       offers: registered.flatMap(({ offers }) => offers),
       facts: this.#facts,
+      begin: () => running.begin(),
+      end: () => running.end(),
       dispose: () => disposed ??= disposeOfAll(),
     };
   }

@@ -377,6 +377,50 @@ export interface Delivery {
   readonly attempts: number;
   /** What the transport or the peer said. */
   readonly reply: string;
+  /** It is a plugin's own copy: {@linkcode OpenTransaction.addCopy}. */
+  readonly copy?: true;
+}
+
+/** Something that became of a message, as the queue's log has it: {@linkcode Host.history}. Plugins' own copies aren't told. */
+export interface MailEvent {
+  /** The same whenever it is told again: by it, doubles are known. */
+  readonly key: string;
+  /** `accepted`: it was received; `deleted`: by an operator, from the queue. */
+  readonly kind: "accepted" | "delivered" | "deferred" | "bounced" | "deleted";
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  /** The queue id. */
+  readonly id: string;
+  /** The envelope sender, `""` for bounces; absent where the message came before there was a record. */
+  readonly sender?: string;
+  /** The message's own, with its brackets. */
+  readonly messageId?: string;
+  /** The final recipient; absent where it is about the whole message. */
+  readonly recipient?: string;
+  /** The recipient as the client gave it. */
+  readonly original?: string;
+  /** The transport's name. */
+  readonly transport?: string;
+  /** 1 for the first. */
+  readonly attempt?: number;
+  /** The host that was spoken with. */
+  readonly host?: string;
+  /** What the transport or the peer said. */
+  readonly reply?: string;
+  /** When it is tried again, milliseconds since 1970. */
+  readonly nextAttempt?: number;
+}
+
+/** A piece of the history. */
+export interface MailHistory {
+  /** In the order in which they were recorded. */
+  readonly events: readonly MailEvent[];
+  /** Where the next piece begins; to be kept. */
+  readonly place: string;
+  /** There is more already. */
+  readonly more: boolean;
+  /** What came next was forgotten meanwhile (`tracking.keep`), or lost with the database. */
+  readonly missed: boolean;
 }
 
 // ── The host ───────────────────────────────────────────────────────────────────────────────────────
@@ -603,7 +647,7 @@ export interface Host {
     how: { readonly hops: readonly HostHop[]; readonly signal: AbortSignal },
   ): Promise<Accept<NoClaim> | Reject | Defer>;
   /**
-   * Sends a message of our own; resolves once it is kept. @throws {Error} when it was refused.
+   * Sends a message of our own; resolves once it is kept. @throws {Error} when it was refused: its `code` is the reply's, 4xx for now, 5xx for good.
    *
    * @param mail `utf8`: its header may be UTF-8 (RFC 6532), so that it goes on under SMTPUTF8 where it has to. `refused`: told of each recipient that nobody here takes, for good or for now, before the message is kept for the
    * others; without it, one such recipient refuses the whole, as all of them do in any case.
@@ -626,6 +670,47 @@ export interface Host {
      */
     retry(domain: string, how?: { subdomains?: boolean }): Promise<{ messages: number }>;
   };
+  /** What became of mail: the queue's own record of it, read at the reader's pace. */
+  readonly history: {
+    /**
+     * Reads on. Whoever keeps `place` once it has done its part misses nothing, though the process is killed at any moment; what was
+     * read last may come again. Nothing waits for who reads: it lags behind the queue by about a second, and is remembered for
+     * `tracking.keep`.
+     *
+     * @param place Where the piece before ended; `undefined`: from now on, with no events yet.
+     * @param limit How many messages' news at most; each may have several events.
+     * @throws {Error} when it can't be had now, or the configuration has `tracking: { enabled: false }`.
+     */
+    after(place: string | undefined, limit: number): Promise<MailHistory>;
+  };
+  /**
+   * Says, during `setup`, what runs besides the handlers: a listener, a timer. It begins when this generation of plugins is in use, so
+   * never in `check` or `explain`, nor where `observe: true` stands; and ends as soon as another one is or the server stops, though
+   * sessions may hold this generation longer.
+   *
+   * @param begin Begins it, and gives what ends it: its part up to the first `await` has to let go of what the next generation needs.
+   * A throw refuses to start; at a reload it is logged.
+   * @example
+   * ```ts
+   * import { definePlugin } from "postrider";
+   * import { testServer } from "postrider/testing";
+   * import { strictEqual as equal } from "node:assert/strict";
+   * let port = 0;
+   * const status = definePlugin({
+   *   name: "status",
+   *   setup(_on, _options, host) {
+   *     host.runs(() => {
+   *       const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, () => new Response("up"));
+   *       port = server.addr.port;
+   *       return () => server.shutdown();
+   *     });
+   *   },
+   * });
+   * await using server = await testServer({ plugins: [status] });
+   * equal(await (await fetch(`http://127.0.0.1:${port}`)).text(), "up");
+   * ```
+   */
+  runs(begin: () => Dispose | Promise<Dispose>): void;
   /**
    * Announces a service extension in EHLO (RFC 5321 §2.2), during `setup`. Where it brings a command of the same name, that is
    * answered by the hook `command`: the server refuses it before EHLO and during a transaction (503).

@@ -21,6 +21,8 @@ import { type Listener, type Listeners, openListeners } from "./listen.ts";
 import { type OpenLog, openLog } from "./log.ts";
 import { Observations } from "./observe/observations.ts";
 import { Outgoing } from "./outgoing.ts";
+import type { LoadedGeneration } from "./load.ts";
+import type { MailHistory } from "./plugin.ts";
 import { prepare, type Read, read } from "./prepare.ts";
 import { checkCache, dropPrivileges, lookUpUser } from "./privileges.ts";
 import { Sessions, type Settings } from "./sessions.ts";
@@ -101,6 +103,8 @@ export class Server {
   readonly #log: OpenLog;
   #config: Config;
   #generations = 0;
+  /** The newest. */
+  #generation: LoadedGeneration | undefined;
   #certificates: Certificates | undefined;
   #unwatch: (() => void) | undefined;
   #opened: Opened | undefined;
@@ -206,6 +210,7 @@ export class Server {
     if (prepared.kind === "refused") throw new StartRefused(prepared.problems);
     this.#tell(prepared.problems);
     this.#sessions.use(settingsOf(config), prepared.generation);
+    this.#generation = prepared.generation;
     this.#unwatch = this.#certificates?.watch(
       () => this.#log.info("certificates reloaded"),
       (error) => this.#log.error("certificates not reloaded: the old ones stay", { error: error.message }),
@@ -226,6 +231,7 @@ export class Server {
     };
     this.#outgoing = await Outgoing.open(config, edges);
     await this.#openForPeople(config, this.#opened, this.#outgoing);
+    await prepared.generation.begin();
     this.#outgoing.start(); // last: a start that fails has sent nothing
     this.#started.resolve("takes-mail");
     for (const { address, port, listener } of this.#listeners.open) {
@@ -386,7 +392,16 @@ export class Server {
       submit: (mail) => this.#sessions!.submit(mail),
       verify: verifier(() => this.#outgoing!.passing),
       queue: { retry: (domain, how) => this.#outgoing!.flush(domain, how) },
+      history: { after: (place, limit) => this.#history(place, limit) },
     };
+  }
+
+  async #history(place: string | undefined, limit: number): Promise<MailHistory> {
+    const { tracking } = this.#opened!;
+    if (!tracking) {
+      throw new Error("nothing is recorded: the configuration has `tracking: { enabled: false }`");
+    }
+    return await tracking.after(place, limit);
   }
 
   // ── Reloading and closing ────────────────────────────────────────────────────────────────────────
@@ -418,6 +433,11 @@ export class Server {
     this.#log.change(found.config.log);
     this.#listeners!.limit(found.config.limits);
     this.#sessions!.use(settingsOf(found.config), prepared.generation);
+    void this.#generation?.end();
+    this.#generation = prepared.generation;
+    await prepared.generation.begin().catch((error) => {
+      this.#log.error("a plugin doesn't run after the reload", { error: (error as Error).message });
+    });
     const problems = [...found.problems, ...prepared.problems];
     this.#tell(problems);
     this.#log.info("reloaded", { generation: this.#generations });
@@ -437,6 +457,13 @@ export class Server {
     }
   }
 
+  /** Waits no longer for what plugins run than for sessions. */
+  async #endRunning(): Promise<void> {
+    const over = new AbortController();
+    await Promise.race([this.#generation?.end(), this.#clock.sleep(grace, over.signal).catch(() => {})]);
+    over.abort();
+  }
+
   async #close(): Promise<void> {
     this.#unwatch?.();
     this.#watching?.stop();
@@ -444,7 +471,7 @@ export class Server {
     this.#started.resolve("gave-up"); // whoever came while it started would be waited for
     await this.#watch.close();
     await this.#control?.close();
-    await Promise.all([this.#listeners?.drain(grace), this.#outgoing?.stop(grace)]);
+    await Promise.all([this.#endRunning(), this.#listeners?.drain(grace), this.#outgoing?.stop(grace)]);
     await this.#outgoing?.close();
     await this.#sessions?.close();
     for (const close of this.#closers.reverse()) { // the state's lock among them: each whatever became of the others

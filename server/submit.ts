@@ -56,7 +56,7 @@ export async function submit(
   });
   if (mail.recipients.length === 0) throw new TypeError("submit: there is no recipient");
   const full = noRoom();
-  if (full) throw new Error(refusal(full));
+  if (full) throw new Refused(full);
   const [sender, recipients] = [address(mail.sender), mail.recipients.map(address)];
   const utf8 = mail.utf8 === true || [sender, ...recipients].some(needsSmtpUtf8);
   const envelope = new Envelope(
@@ -67,22 +67,22 @@ export async function submit(
   );
   envelope.about = mail.about;
   phases.envelope = envelope;
-  let left = "";
+  let left: Refused | undefined;
   for (const recipient of recipients) {
     if (recipient.domain === "") throw new TypeError('submit: "" is a sender, not a recipient');
     const refused = await phases.own(recipient);
     if (!refused) continue;
-    if (!mail.refused) throw new Error(`${recipient}: ${refusal(refused)}`);
+    if (!mail.refused) throw new Refused(refused, `${recipient}: `);
     mail.refused(recipient.address, toObjection(refused) as Reject | Defer); // no own() closes
-    left = `${recipient}: ${refusal(refused)}`;
+    left = new Refused(refused, `nobody is left to send it to: ${recipient}: `);
   }
-  if (envelope.recipients.length === 0) throw new Error(`nobody is left to send it to: ${left}`);
+  if (left && envelope.recipients.length === 0) throw left;
   const body = newBody(envelope.id);
   try {
     await fill(body, mail.content);
     const replies = await intake.take({ phases, envelope, body, log, gone: never });
     const refused = replies.find((reply) => !isPositive(reply));
-    if (refused) throw new Error(refusal(refused));
+    if (refused) throw new Refused(refused);
     return { id: envelope.id };
   } finally {
     await body.discard();
@@ -95,7 +95,16 @@ function address(text: string) {
   return parsed;
 }
 
-const refusal = ({ code, status, lines }: Reply) => `${code} ${status ?? ""} ${lines.join(" ")}`;
+/** A client would have heard this reply. */
+class Refused extends Error {
+  /** The reply's. */
+  readonly code: number;
+
+  constructor({ code, status, lines }: Reply, where = "") {
+    super(`${where}${code} ${status ?? ""} ${lines.join(" ")}`);
+    this.code = code;
+  }
+}
 
 /** Writes the content with CRLF line ends, whatever it came with. */
 async function fill(body: Body, content: Parameters<Host["submit"]>[0]["content"]): Promise<void> {

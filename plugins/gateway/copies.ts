@@ -18,6 +18,8 @@ export type CopyOptions = z.output<typeof copyOptions>;
 /** What a copy is noted with: its envelope, as a type for JSON. */
 export type CopyNote = {
   readonly id: string;
+  /** When it was received, milliseconds since 1970. */
+  readonly at: number;
   readonly from: string;
   readonly to: readonly string[];
   readonly ip: string;
@@ -43,9 +45,11 @@ export function isCopied(
 export function noteOf(
   { remote, helo, user }: Session,
   { id, sender, recipients }: OpenTransaction,
+  at: number,
 ): CopyNote {
   return {
     id,
+    at,
     from: sender.address,
     to: recipients.map(({ address }) => address),
     ip: remote.address,
@@ -62,6 +66,7 @@ export function readNote(note: unknown): CopyNote | undefined {
 
 const noteShape = z.object({
   id: z.string(),
+  at: z.number(),
   from: z.string(),
   to: z.array(z.string()),
   ip: z.string(),

@@ -83,7 +83,7 @@ export default definePlugin({
       const to = copyAddress(host.name);
       on("data", async (session, _message, transaction) => {
         if (!isCopied(copy, session, transaction)) return;
-        await transaction.addCopy(to, { via, note: noteOf(session, transaction) });
+        await transaction.addCopy(to, { via, note: noteOf(session, transaction, host.clock.now()) });
       });
     }
     return () => {

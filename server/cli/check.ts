@@ -49,7 +49,10 @@ function makeServices(state: string, dns: HostServices["dns"]): HostServices {
   const queue = {
     retry: () => Promise.reject(new Error("nothing is sent while a configuration is checked")),
   };
-  return { clock: systemClock, log: silent, store, cache: store, dns, state, submit, verify, queue };
+  const history = {
+    after: () => Promise.reject(new Error("there is no history while a configuration is checked")),
+  };
+  return { clock: systemClock, log: silent, store, cache: store, dns, state, submit, verify, queue, history };
 }
 
 /** What only this machine can say: whether the keys fit, whether the user exists. */

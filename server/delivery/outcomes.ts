@@ -174,7 +174,7 @@ export class Outcomes {
     nextAttempt = 0,
   ): void {
     const { log, timeline } = this.options;
-    const { address } = envelope.recipients[index]!;
+    const { address, copy } = envelope.recipients[index]!;
     log.info(event, {
       id: envelope.id,
       from: envelope.sender,
@@ -199,6 +199,7 @@ export class Outcomes {
       transport: via,
       attempts,
       reply: shortReply(result),
+      ...(copy && { copy }),
     };
     if (event === "deferred") chain.report(event, { ...delivery, nextAttempt });
     else chain.report(event, delivery);

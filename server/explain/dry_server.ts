@@ -70,6 +70,7 @@ export async function openDryServer(found: Read, clock: Clock): Promise<DryServe
           return Promise.resolve({ messages: 0 });
         },
       },
+      history: { after: () => Promise.reject(new Error("there is no history in a dry run")) },
     });
     if (prepared.kind === "refused") {
       return { kind: "refused", problems: prepared.problems, [Symbol.asyncDispose]: dispose };

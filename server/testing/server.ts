@@ -1,5 +1,6 @@
 /** The whole server in memory: the real chain of plugins, over channels without sockets, on a clock that stands still. */
 import { memoryChannel } from "../channel/memory.ts";
+import type { Generation } from "../generation.ts";
 import type { HostServices } from "../host.ts";
 import type { Host, Store } from "../plugin.ts";
 import { Sessions } from "../sessions.ts";
@@ -13,6 +14,7 @@ import { FakeClock, turn } from "./clock.ts";
 import { defaultHostname, loadTest, type TestPlugin, type TestServerOptions } from "./configuration.ts";
 import { type FakeDns, fakeDns } from "./dns.ts";
 import { Heard, Hearing } from "./hearing.ts";
+import { TestHistory } from "./history.ts";
 import { countingIds } from "./ids.ts";
 import { type MemoryLog, memoryLog } from "./log.ts";
 import type { DeliveredMail } from "./mailboxes.ts";
@@ -107,6 +109,8 @@ export class TestServer implements AsyncDisposable {
   readonly #sessions: Sessions;
   readonly #bodies: BodyStore;
   readonly #queue: TestQueue;
+  readonly #history = new TestHistory(this.clock);
+  #generation: Generation | undefined;
   readonly #draining = new AbortController();
   readonly #open = new Set<TestClient>();
   #generations = 0;
@@ -156,6 +160,7 @@ export class TestServer implements AsyncDisposable {
       submit: (mail) => this.#queue.track(this.#sessions.submit(mail)),
       verify: verifier(() => passing),
       queue: { retry: (domain, how) => this.#queue.flush(domain, how) },
+      history: this.#history,
     };
     this.#sessions = new Sessions({
       clock: this.clock,
@@ -190,9 +195,14 @@ export class TestServer implements AsyncDisposable {
       keep: (mail) => (this.delivered as DeliveredMail[]).push(mail),
     });
     for (const instance of generation.instances) this.#hearing.listen(instance);
-    this.#sessions.use(settings, generation);
+    const instances = [...generation.instances, this.#history.instance];
+    this.#sessions.use(settings, { ...generation, instances });
+    const before = this.#generation;
+    this.#generation = generation;
     const { retry: schedule, giveUpAfter, delayNoticeAfter, concurrency } = settings.outbound;
     this.#queue.use({ policy: { schedule, giveUpAfter, delayNoticeAfter }, concurrency });
+    void before?.end?.();
+    await generation.begin?.();
   }
 
   /** What is in the queue, oldest first. */
@@ -301,6 +311,7 @@ export class TestServer implements AsyncDisposable {
 
   /** Resets what is still connected, aborts deliveries that are under way, and disposes of the plugins. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#generation?.end?.();
     const open = [...this.#open];
     for (const client of open) client.abort();
     await Promise.all(open.map((client) => client.closed));

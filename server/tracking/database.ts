@@ -6,8 +6,10 @@
  * what is too old goes as a whole table, not row by row. A message's later steps may stand in later parts.
  */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
+import type { MailEvent, MailHistory } from "../plugin.ts";
 import { checksum } from "../spool/checksum.ts";
 import type { Digest } from "./digest.ts";
+import { eventsOf } from "./history.ts";
 import { type Gap, normalized, type Step, type Tracked, type TrackedMessage, wordsIn } from "./steps.ts";
 
 /** The form of the tables; a database of another one is made anew. */
@@ -49,7 +51,20 @@ interface Part {
   readonly words: Inserter;
   readonly find: StatementSync;
   readonly load: StatementSync;
+  readonly loadUpTo: StatementSync;
 }
+
+/** A place in the history. */
+interface HistoryPlace {
+  readonly part: number;
+  readonly batch: number;
+  readonly id: string;
+}
+
+/** Behind every queue id. */
+const last = "~";
+
+const randomNumber = () => 1 + crypto.getRandomValues(new Uint32Array(1))[0]! % 0x7ffffffe;
 
 /** See the top of this file. */
 export class TrackDatabase {
@@ -57,6 +72,11 @@ export class TrackDatabase {
   /** Oldest first. */
   #parts: Part[] = [];
   readonly #readPlaces = new Map<string, ReadPlace>();
+  /** Random, the same as long as the file is: a place in another one means nothing here. */
+  #identity = 0;
+  /** Random, and how far each part was written when it was opened: a power cut may have taken what came last. */
+  readonly #opening = randomNumber();
+  readonly #opened = new Map<number, number>();
 
   /** @throws {Unreadable}, and what SQLite and the disk throw. */
   constructor(path: string) {
@@ -99,6 +119,9 @@ export class TrackDatabase {
         batches: Number(batches),
       });
     }
+    for (const { number, batches } of this.#parts) this.#opened.set(number, batches);
+    this.#identity = Number(Object.values(db.prepare("PRAGMA application_id").get() ?? {})[0]);
+    if (this.#identity === 0) db.exec(`PRAGMA application_id = ${this.#identity = randomNumber()}`);
     for (const { nonce, at, done } of db.prepare("SELECT * FROM place").all()) {
       this.#readPlaces.set(String(nonce), { nonce: String(nonce), at: Number(at), done: done === 1 });
     }
@@ -217,6 +240,7 @@ export class TrackDatabase {
       words: new Inserter(db, `word_${number}`, 2),
       find: db.prepare(`SELECT id FROM word_${number} WHERE hash = ? ORDER BY id DESC`),
       load: db.prepare(`SELECT steps FROM entry_${number} WHERE id = ? ORDER BY batch`),
+      loadUpTo: db.prepare(`SELECT steps FROM entry_${number} WHERE id = ? AND batch <= ? ORDER BY batch`),
     };
   }
 
@@ -274,6 +298,80 @@ export class TrackDatabase {
       gaps: this.#db.prepare("SELECT at, why FROM gap ORDER BY rowid").all()
         .map(({ at, why }) => ({ at: Number(at), why: String(why) })),
     };
+  }
+
+  // ── Reading on
+
+  /** What became of mail since a place. @throws what SQLite throws. */
+  after(text: string | undefined, limit: number): MailHistory {
+    const newest = this.#parts.at(-1);
+    const end = { part: newest?.number ?? 0, batch: newest?.batches ?? 0, id: last };
+    if (text === undefined) return { events: [], place: this.#placeText(end), more: false, missed: false };
+    const { place, missed } = this.#whereIs(text);
+    const events: MailEvent[] = [];
+    let left = limit;
+    let at = place;
+    for (const part of this.#parts) {
+      if (part.number < place.part) continue;
+      const from = part.number === place.part ? place : { batch: 0, id: last };
+      for (const { id, batch, steps } of this.#rows(part.number, from, left)) {
+        const news = JSON.parse(steps) as Step[];
+        events.push(...eventsOf(id, news, this.#upTo(id, part.number, batch)));
+        at = { part: part.number, batch, id };
+        left--;
+      }
+      if (left === 0) break;
+    }
+    return { events, place: this.#placeText(at), more: left === 0, missed };
+  }
+
+  #placeText({ part, batch, id }: HistoryPlace): string {
+    return [this.#identity, this.#opening, part, batch, id].join(" ");
+  }
+
+  /** Where a reader goes on. */
+  #whereIs(text: string): { readonly place: HistoryPlace; readonly missed: boolean } {
+    const [identity, opening, part = 0, batch = 0] = text.split(" ", 4).map(Number);
+    const id = text.split(" ")[4] ?? "";
+    const oldest = this.#parts[0]?.number ?? 1;
+    const start = { part: oldest, batch: 0, id: last };
+    if (identity !== this.#identity) return { place: start, missed: true };
+    if (part < oldest && part > 0) return { place: start, missed: true };
+    if (opening === this.#opening) return { place: { part, batch, id }, missed: false };
+    const known = this.#opened.get(part);
+    if (known !== undefined && batch <= known) return { place: { part, batch, id }, missed: false };
+    // What was read after that is gone from here, and read from the log again: other batches hold it now.
+    const [reached = oldest, batches = 0] = [...this.#opened].findLast(([number]) => number <= part) ?? [];
+    return { place: { part: reached, batch: batches, id: last }, missed: false };
+  }
+
+  /** In the order in which they were written. */
+  #rows(
+    part: number,
+    { batch, id }: Pick<HistoryPlace, "batch" | "id">,
+    limit: number,
+  ): { readonly id: string; readonly batch: number; readonly steps: string }[] {
+    // Only where somebody reads the history: it costs the writer an index.
+    this.#db.exec(`CREATE INDEX IF NOT EXISTS entry_${part}_batch ON entry_${part} (batch, id)`);
+    return this.#db.prepare(
+      `SELECT id, batch, steps FROM entry_${part} WHERE (batch, id) > (?, ?) ORDER BY batch, id LIMIT ?`,
+    ).all(batch, id, limit).map(({ id, batch, steps }) => ({
+      id: String(id),
+      batch: Number(batch),
+      steps: String(steps),
+    }));
+  }
+
+  /** A message's steps as they were known then. */
+  #upTo(id: string, number: number, batch: number): Step[] {
+    const steps: Step[] = [];
+    for (const part of this.#parts) {
+      if (part.number > number) break;
+      for (const { steps: json } of part.loadUpTo.all(id, part.number === number ? batch : Infinity)) {
+        steps.push(...JSON.parse(String(json)) as Step[]);
+      }
+    }
+    return inOrder(steps);
   }
 
   /** Newest first. */

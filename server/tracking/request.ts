@@ -1,4 +1,5 @@
 /** What the tracking Worker is asked and answers. One thing at a time. */
+import type { MailHistory } from "../plugin.ts";
 import type { Extent } from "../spool/follower.ts";
 import type { ReadPlace } from "./database.ts";
 import type { Tracked, TrackQuery } from "./steps.ts";
@@ -16,6 +17,8 @@ export type ToTracker =
     readonly before: number;
   }
   | { readonly do: "find"; readonly query: TrackQuery }
+  /** What became of mail since a place; `undefined`: only where it ends. */
+  | { readonly do: "after"; readonly place: string | undefined; readonly limit: number }
   | { readonly do: "close" };
 
 export type FromTracker =
@@ -24,6 +27,7 @@ export type FromTracker =
   /** `more`: there is more to read already. */
   | { readonly kind: "read"; readonly places: readonly ReadPlace[]; readonly more: boolean }
   | { readonly kind: "found"; readonly found: Omit<Tracked, "behind"> }
+  | { readonly kind: "history"; readonly history: MailHistory }
   | { readonly kind: "closed" }
   /** Nothing came of it. `unreadable`: open it again, and it is made anew. */
   | { readonly kind: "trouble"; readonly error: string; readonly unreadable: boolean };

@@ -5,6 +5,7 @@
 import type { Clock } from "../clock.ts";
 import { assertRoomForWorker } from "../descriptors.ts";
 import type { Log } from "../log.ts";
+import type { MailHistory } from "../plugin.ts";
 import type { Extent, Follower } from "../spool/follower.ts";
 import type { FromTracker, ToTracker } from "./request.ts";
 import type { Tracked, TrackQuery } from "./steps.ts";
@@ -91,6 +92,23 @@ export class Tracking implements Follower {
     const answer = await this.#worker.ask({ do: "find", query });
     if (answer.kind !== "found") throw new Error(`The tracking database can't be used: ${troubleOf(answer)}`);
     return { ...answer.found, behind: this.#behind() };
+  }
+
+  /** What became of mail since a place (`host.history`). @throws {Error} where the database can't be had at the moment. */
+  async after(place: string | undefined, limit: number): Promise<MailHistory> {
+    const { clock } = this.#options;
+    if (place === undefined) { // what lies before now isn't asked for
+      const until = clock.monotonic() + catchingUp;
+      while (clock.monotonic() < until && await this.#read() === "more");
+    }
+    if (!this.#worker) {
+      throw new Error(`The tracking database can't be used: ${this.#trouble ?? "it is not open yet"}`);
+    }
+    const answer = await this.#worker.ask({ do: "after", place, limit });
+    if (answer.kind !== "history") {
+      throw new Error(`The tracking database can't be used: ${troubleOf(answer)}`);
+    }
+    return answer.history;
   }
 
   /** Reads the rest of the log, as far as there is time for that, and closes the database. */

@@ -34,6 +34,8 @@ function answer(asked: ToTracker): FromTracker {
       const { text, limit, since } = asked.query;
       return { kind: "found", found: opened().find(text, limit, since) };
     }
+    case "after":
+      return { kind: "history", history: opened().after(asked.place, asked.limit) };
     case "close":
       database?.close();
       database = undefined;

@@ -45,6 +45,7 @@ export function fakeServices(state = "/nowhere") {
     submit: () => Promise.resolve({ id: "1" }),
     verify: () => Promise.resolve(accept()),
     queue: { retry: () => Promise.resolve({ messages: 0 }) },
+    history: { after: () => Promise.reject(new Error("there is no history")) },
   } satisfies HostServices;
 }
 

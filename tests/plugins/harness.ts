@@ -204,6 +204,8 @@ export async function setUp<O extends z.ZodType>(
     submit: unused("spool"),
     verify: unused("next hop"),
     queue: { retry: unused("queue") },
+    history: { after: unused("history") },
+    runs() {},
     offers() {},
     notes: unused("notes"),
     provides: unused("facts"),
