@@ -65,9 +65,12 @@ export default definePlugin({
       return async () => {
         const gone = server.shutdown(); // nobody new comes
         await submitting.idle();
-        // Answers are on their way; who has one and goes on sending would be waited for.
-        const late = setTimeout(() => server.cut(), lastWords);
-        await gone.finally(() => clearTimeout(late));
+        // Answers are on their way; who has one and goes on sending would be waited for, for ever.
+        const { promise: late, resolve } = Promise.withResolvers<void>();
+        const timer = setTimeout(resolve, lastWords);
+        await Promise.race([gone, late]);
+        clearTimeout(timer);
+        server.cut();
       };
     });
     return () => thread.close();
