@@ -11,7 +11,6 @@ const output = `${root}dist/postrider`;
 
 /** Modules that no import names: what `new Worker(new URL(…))` runs. Bundled plugins are found by their literal imports. */
 const workers = [
-  "plugins/webhook/payload_worker.ts",
   "server/store_worker.ts",
   "server/tracking/tracking_worker.ts",
   "plugins/auth/hash_worker.ts",

@@ -339,8 +339,8 @@ function standIns(
   );
   const views = new Map<number, EnvelopeRecipient>();
   const known = new Map<string, EnvelopeRecipient>();
-  for (const [index, { address, original, via, notify, orcpt }] of recipients.entries()) {
-    if (states[index]?.state !== "due") continue;
+  for (const [index, { address, original, via, notify, orcpt, copy }] of recipients.entries()) {
+    if (copy || states[index]?.state !== "due") continue;
     const given = addressOf(original);
     const key = mailboxKey(given);
     let view = known.get(key);

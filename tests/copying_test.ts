@@ -189,3 +189,37 @@ Deno.test("a copy to an address is resolved, and else goes onward", async () => 
   deepEqual(server.delivered.map(({ to }) => to).sort(), ["alice@example.org", "keeper@example.org"]);
   deepEqual(server.sent.map(({ from, to }) => [from, to]), [["", ["keeper@elsewhere.example"]]]);
 });
+
+Deno.test("a copy can't be added once the message is in the queue, and says so instead of being lost", async () => {
+  const { plugin, seen } = copier();
+  await using server = await testServer({
+    plugins: [{ use: plugin, when: "queued" }, mailboxes(["example.org"])],
+  });
+  await server.send({ to: "alice@example.org" });
+  await server.settled();
+  equal(seen.length, 0);
+  equal(server.delivered.length, 0);
+  equal((await server.queue()).length, 1);
+});
+
+Deno.test("what is asked once a message is in the queue doesn't see its copies", async () => {
+  const { plugin, seen } = copier();
+  const recipients: string[][] = [];
+  const late = definePlugin({
+    name: "late",
+    setup(on) {
+      on(
+        "data",
+        (_session, _message, transaction) => void recipients.push(transaction.recipients.map(String)),
+      );
+    },
+  });
+  await using server = await testServer({
+    plugins: [plugin, { use: late, when: "queued" }, mailboxes(["example.org"])],
+  });
+  await server.send({ to: "alice@example.org" });
+  await server.settled();
+  deepEqual(recipients, [["alice@example.org"]]);
+  equal(seen.length, 1);
+  equal(server.delivered.length, 1);
+});
