@@ -152,6 +152,10 @@ export class Inside {
       get queue(): never {
         return refuse("the queue");
       },
+      get history(): never {
+        return refuse("the history of mail");
+      },
+      runs: () => refuse("something that runs besides its handlers"),
       offers: () => refuse("keywords of its own in EHLO"),
       relay: () => refuse("a relay"),
       proxy: () => refuse("a proxy"),

@@ -99,6 +99,13 @@ export class TransactionView implements OpenTransaction {
     (this.recorder ?? over("addRecipient")).record("transaction", "addRecipient", address);
   }
 
+  /** A copy names a transport, and what it carries is anybody's: not an isolated plugin's. */
+  addCopy(): Promise<void> {
+    return Promise.reject(
+      new TypeError("an isolated plugin can't have copies of mail: use it without isolate"),
+    );
+  }
+
   removeRecipient(id: string): void {
     (this.recorder ?? over("removeRecipient")).record("transaction", "removeRecipient", id);
     this.recipients = this.recipients.filter((one) => one.id !== id);

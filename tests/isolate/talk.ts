@@ -47,6 +47,7 @@ export class Talk implements AsyncDisposable {
         state: folder.path,
         queue: fakeServices().queue,
         verify: fakeServices().verify,
+        history: fakeServices().history,
         submit: (mail) => sessions.submit(mail),
         ...services,
       },
