@@ -74,7 +74,8 @@ export async function ask(
   }
 }
 
-async function connect(to: BackEnd, signal: AbortSignal): Promise<Deno.Conn> {
+/** Connects. @throws {Error} as the system says it. */
+export async function connect(to: BackEnd, signal: AbortSignal): Promise<Deno.Conn> {
   signal.throwIfAborted();
   // Not given the signal: that option is TCP's only. A Unix socket answers at once, or its queue is full.
   if ("path" in to) return await Deno.connect({ transport: "unix", path: to.path });

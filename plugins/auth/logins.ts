@@ -9,7 +9,7 @@ import type { Account } from "./users.ts";
 
 /** What came of an attempt. */
 export type Login =
-  | { readonly outcome: "right"; readonly account: Account }
+  | { readonly outcome: "right"; readonly account: Pick<Account, "name" | "sendAs"> }
   | { readonly outcome: "wrong" }
   /** Nothing was computed: too many wrong ones before. */
   | { readonly outcome: "wait"; readonly seconds: number }

@@ -1,6 +1,6 @@
 /**
- * Logins from a file: PLAIN, LOGIN and SCRAM against `users.yaml`, who may send as whom, and relaying for those who have
- * logged in. See `docs/plugins/auth.md`.
+ * Logins: PLAIN, LOGIN and SCRAM against `users.yaml`, or PLAIN and LOGIN against accounts elsewhere; who may send as whom, and
+ * relaying for those who have logged in. See `docs/plugins/auth.md`.
  */
 import {
   accept,
@@ -15,11 +15,15 @@ import {
   z,
 } from "../../server/plugin.ts";
 import { randomBytes } from "node:crypto";
-import { UsersFile } from "./file.ts";
+import { dovecot, dovecotOption } from "./dovecot.ts";
+import { LoginsElsewhere } from "./elsewhere.ts";
+import { Accounts, UsersFile } from "./file.ts";
 import { readAuthors } from "./from.ts";
+import { http, httpOption } from "./http.ts";
 import { hashing, Passwords } from "./hash.ts";
 import { type Login, Logins } from "./logins.ts";
 import { accountName, maySendAs, meant } from "./senders.ts";
+import { sql, sqlOption } from "./sql.ts";
 
 /** The failure on one connection that closes it. */
 const lastFailure = 3;
@@ -33,6 +37,9 @@ export default definePlugin({
   ],
   options: z.object({
     users: path("users.yaml").describe("The users file, written by the `user` commands"),
+    dovecot: dovecotOption.optional().describe("Instead of the users file: Dovecot knows the accounts"),
+    http: httpOption.optional().describe("Instead of the users file: a web service knows them"),
+    sql: sqlOption.optional().describe("Instead of the users file: an SQLite database has them"),
     relay: z.boolean().default(true).describe("Whether users who have logged in may send to any domain"),
     scram: z.union([z.boolean(), z.literal("plus")], 'neither true or false, nor "plus"').default(false)
       .describe(
@@ -41,11 +48,34 @@ export default definePlugin({
     checkFrom: z.boolean().default(true).describe(
       "Whether a From: header must hold only the user's addresses",
     ),
+  }).superRefine((options, context) => {
+    const [keeper, another] = (["dovecot", "http", "sql"] as const).filter((one) =>
+      options[one] !== undefined
+    );
+    const complain = (key: string, message: string) =>
+      context.addIssue({ code: "custom", path: [key], message });
+    if (another) complain(another, `cannot stand beside "${keeper}": accounts are in one place`);
+    if (keeper && options.scram !== false) {
+      complain("scram", `needs keys, which only the users file has: not with "${keeper}"`);
+    }
   }),
-  async setup(on, { users: file, relay, scram, checkFrom }, host) {
-    const users = await UsersFile.open(file, host);
+  async setup(
+    on,
+    { users: file, relay, scram, checkFrom, dovecot: atDovecot, http: atHttp, sql: inSql },
+    host,
+  ) {
     const { derive, close } = hashing();
-    const logins = new Logins(users, new Passwords(derive), host);
+    const passwords = new Passwords(derive);
+    const keeper = atDovecot
+      ? dovecot(atDovecot)
+      : atHttp
+      ? http(atHttp)
+      : inSql && await sql(inSql, passwords, host);
+    const elsewhere = keeper && new LoginsElsewhere(keeper, host);
+    const users: Pick<UsersFile, "now"> = keeper
+      ? { now: () => new Accounts(new Map()) }
+      : await UsersFile.open(file, host);
+    const logins = new Logins(users, passwords, host);
     const secret = scram === false ? undefined : await keptSecret(host);
     if (secret !== undefined) await tellWhoIsWithoutKeys(users, host);
     const failures = host.notes((_session: Session) => ({ count: 0 }));
@@ -85,7 +115,8 @@ export default definePlugin({
         case "PLAIN":
         case "LOGIN": {
           const password = credentials.password.reveal();
-          const login = await logins.attempt({ user, password, network }, signal);
+          const attempt = { user, password, network, client: session.remote.address };
+          const login = await (elsewhere ?? logins).attempt(attempt, signal);
           if (login.outcome !== "right") return refuse(session, user, login);
           failures(session).count = 0;
           return accept({ user: login.account.name, sendAs: login.account.sendAs });
@@ -104,8 +135,8 @@ export default definePlugin({
       const relayed = because("relay: true, for users who have logged in", accept());
       on("rcpt", async ({ user }) => {
         if (!user) return;
-        const accounts = await users.now();
-        if (accounts.get(user.name)) return relayed;
+        // Who was taken out of the file since it logged in has lost its right; who else knows accounts is asked at login.
+        if (keeper || (await users.now()).get(user.name)) return relayed;
       });
     }
 
@@ -117,7 +148,10 @@ export default definePlugin({
       }
     });
 
-    return close;
+    return () => {
+      close();
+      keeper?.close();
+    };
   },
 });
 
@@ -127,7 +161,7 @@ async function keptSecret({ store }: Host): Promise<string> {
 }
 
 /** Clients take the strongest mechanism there is, and mostly no other when it fails. */
-async function tellWhoIsWithoutKeys(users: UsersFile, { log }: Host): Promise<void> {
+async function tellWhoIsWithoutKeys(users: Pick<UsersFile, "now">, { log }: Host): Promise<void> {
   const { withoutKeys } = await users.now();
   if (withoutKeys === 0) return;
   log.warning("accounts without keys for SCRAM can't log in by it: `user passwd` writes them", {

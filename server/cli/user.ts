@@ -163,6 +163,10 @@ async function findUsersFile(options: UserOptions, io: UserIo): Promise<UsersPla
   const base = given === undefined ? ["plugins", entry.index] : ["plugins", entry.index, "with"];
   const read = readValue(auth.options!, source, base, given ?? {});
   if (!read.value) return { problem: read.problems.map(formatProblem).join("\n") };
+  const elsewhere = (["dovecot", "http", "sql"] as const).find((one) => read.value![one] !== undefined);
+  if (elsewhere) {
+    return { problem: `${options.config} has its accounts elsewhere (\`${elsewhere}\`): change them there.` };
+  }
   const owner = await ownerFor(source, io);
   return { file: read.value.users, ...(owner && { owner }) };
 }

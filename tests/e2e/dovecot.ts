@@ -9,6 +9,8 @@ import { root } from "./server.ts";
 export interface Dovecot extends AsyncDisposable {
   /** Where it takes mail by LMTP. */
   readonly lmtp: { readonly path: string; readonly port: number };
+  /** Where it is asked for passwords. */
+  readonly auth: string;
   /** What it has logged so far. */
   readonly said: string;
   /** The messages in each user's INBOX, as an IMAP client gets them. */
@@ -20,10 +22,12 @@ export interface Dovecot extends AsyncDisposable {
  *
  * @param mail The folder of Maildirs, `{domain}/{user}`. It is given to the user that Dovecot runs as.
  * @param users Who is known to LMTP, with the octets that each may keep; absent: anybody, as many as they like.
+ * @param passwords Who may log in, as a passwd-file has them; absent: anybody, with any password.
  */
 export async function startDovecot(
   mail: string,
   users?: Readonly<Record<string, number>>,
+  passwords?: Readonly<Record<string, string>>,
 ): Promise<Dovecot> {
   const folder = await makeFolder();
   const owner = await ownerOfMail();
@@ -36,7 +40,15 @@ export async function startDovecot(
     );
     await folder.write("users", lines.join(""));
   }
-  const settings = { mail, port, lmtp, isAnybody: users === undefined };
+  if (passwords) {
+    const lines = Object.entries(passwords).map(([user, password]) => `${user}:${password}\n`);
+    await folder.write("passwords", lines.join(""));
+  }
+  const auth = folder.at("auth.sock");
+  const passdb = passwords
+    ? `driver = passwd-file\n  args = scheme=PLAIN username_format=%u ${folder.at("passwords")}`
+    : "driver = static\n  args = nopassword=y";
+  const settings = { mail, port, lmtp, auth, passdb, isAnybody: users === undefined };
   const config = await folder.write("dovecot.conf", configuration(folder, settings, owner));
   if (Deno.uid() === 0) await giveTo(owner, folder.path, mail);
   const child = spawn("/usr/sbin/dovecot", ["-F", "-c", config], {
@@ -46,8 +58,10 @@ export async function startDovecot(
     stderr: "piped",
   });
   const said = listen(child.stderr, /starting up/);
+  let isOver = false;
   const dovecot: Dovecot = {
     lmtp,
+    auth,
     get said() {
       return said.text;
     },
@@ -60,6 +74,8 @@ export async function startDovecot(
       return new Map(Object.entries(inboxes).map(([user, bodies]) => [user, decoded(bodies)]));
     },
     async [Symbol.asyncDispose]() {
+      if (isOver) return;
+      isOver = true;
       try {
         child.kill("SIGTERM");
       } catch {
@@ -111,10 +127,12 @@ async function giveTo({ uid, gid }: Owner, ...folders: string[]): Promise<void> 
 /** Everything as one user, nothing outside the folder. */
 function configuration(
   { path }: Folder,
-  { mail, port, lmtp, isAnybody }: {
+  { mail, port, lmtp, auth, passdb, isAnybody }: {
     readonly mail: string;
     readonly port: number;
     readonly lmtp: Dovecot["lmtp"];
+    readonly auth: string;
+    readonly passdb: string;
     readonly isAnybody: boolean;
   },
   { name, group, uid, gid }: Owner,
@@ -141,8 +159,12 @@ first_valid_uid = ${uid}
 first_valid_gid = ${gid}
 mail_location = maildir:${mail}/%d/%n:INDEX=${path}/index/%u:CONTROL=${path}/control/%u
 passdb {
-  driver = static
-  args = nopassword=y
+  ${passdb}
+}
+service auth {
+  unix_listener ${auth} {
+    mode = 0666
+  }
 }
 userdb {
   ${userdb}
@@ -172,8 +194,12 @@ service imap-login {
     port = 0
   }
 }
+auth_failure_delay = 0
 service anvil {
   chroot =
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
 }
 `;
 }
