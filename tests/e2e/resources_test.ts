@@ -15,8 +15,8 @@ import {
 } from "./resources.ts";
 import { mailboxOf } from "./small_server.ts";
 
-/** What `deno task resources` has times four or five. */
-const sizes: Sizes = { idle: 500, slow: 120, resets: 2000, handshakes: 50, halves: 200 };
+/** A fifth and less of what `deno task resources` has; all of the handshakes, which are over soon. */
+const sizes: Sizes = { idle: 500, slow: 120, resets: 2000, handshakes: 200, halves: 200 };
 
 /** KiB of objects that may be kept for one client that is gone: none, but for what the runtime counts late. */
 const each = 0.5;
