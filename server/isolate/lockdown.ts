@@ -106,28 +106,28 @@ class Judge {
   }
 
   resolve: Resolve = (specifier, context, next) => {
-    if (starts(specifier, "npm:") || starts(specifier, "jsr:")) {
-      if (this.#hasBegun && !this.#named[specifier]) {
-        throw new TypeError(`${specifier}: an isolated plugin imports packages at its start, or not at all`);
-      }
-      this.#named[specifier] = true;
-    }
     const resolved = next(specifier, context);
-    const to = resolved.url;
+    const to = resolved.url; // judged instead of the specifier, in which `NPM:` and a tab are as good
+    const from = context.parentURL ?? "";
+    if (typeof to !== "string") return resolved; // nothing is called so: Deno says that
+    if (isOfRegistry(to) || (isOfPackages(to) && !isOfPackages(from))) this.#package(specifier, to);
     if (starts(to, "node:")) return this.#builtin(cut(to, 5), to, isRequired(context.conditions));
     if (starts(to, "file:")) {
       // What plugins import of `postrider` is here already; the rest of the server is of no use in this thread.
       if (without(this.#how.link, to) === this.#how.postrider) {
         return { url: this.#how.api, shortCircuit: true };
       }
-      this.#file(
-        to,
-        context.parentURL ?? "",
-        (context.importAttributes as { type?: string } | undefined)?.type,
-      );
+      this.#file(to, from, (context.importAttributes as { type?: string } | undefined)?.type);
     }
     return resolved; // what comes from the network needs a permission that isn't given
   };
+
+  #package(specifier: string, to: string): void {
+    if (this.#hasBegun && !this.#named[specifier] && !this.#named[to]) {
+      throw new TypeError(`${specifier}: an isolated plugin imports packages at its start, or not at all`);
+    }
+    this.#named[specifier] = this.#named[to] = true;
+  }
 
   #builtin(
     name: string,
@@ -195,7 +195,10 @@ const isScript = (href: string) =>
 
 /** Deno's own store of packages, or a folder of them. */
 const isOfPackages = (href: string) =>
-  contains(href, "/node_modules/") || contains(href, "/npm/registry.npmjs.org/");
+  starts(href, "file:") &&
+  (contains(href, "/node_modules/") || contains(href, "/npm/registry.npmjs.org/"));
+
+const isOfRegistry = (href: string) => starts(href, "npm:") || starts(href, "jsr:");
 
 /** A path that isn't what it looks like: `..%2f`. */
 const hasSlashInDisguise = (href: string) =>

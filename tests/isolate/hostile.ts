@@ -77,6 +77,10 @@ Deno.test("isolate: it imports nothing that isn't its own, by whatever name", as
     "from the network": `import(["http://127.0.0.1:1", "x.js"].join("/"))`,
     "from the network, inside of data": data(`import "http://127.0.0.1:1/x.js"`),
     "a package": `import(["npm:", "yaml@2.9.1"].join(""))`,
+    "a package in capitals": `import("NPM:yaml@2.9.1")`,
+    "a package with a tab": `import("n\\tpm:yaml@2.9.1")`,
+    "a package that isn't there": `import(" NPM:postrider-" + "isolated-secret@1.0.0")`,
+    "node:v8 in capitals": `import(" NODE:v8")`,
     "a package inside of data": data(`import "npm:yaml@2.9.1"`),
     "a package by a constructed function": `new Function("return import('npm:yaml@2.9.1')")()`,
     "a file by require":
@@ -92,7 +96,7 @@ Deno.test("isolate: it imports nothing that isn't its own, by whatever name", as
     "node:v8 by Module._load": `import("node:module").then(({ default: { _load } }) => _load("v8"))`,
     "node:v8 as built in": `Promise.reject("it is " + process.getBuiltinModule("node:v8"))`,
   }, { "secret.ts": "export default 1;\n" });
-  equal(Object.keys(all).length, 22);
+  equal(Object.keys(all).length, 26);
   for (const [name, reason] of Object.entries(all)) {
     match(
       String(reason),
