@@ -40,9 +40,11 @@ export default definePlugin({
         url: receiver.origin,
       });
     }
-    host.runs(() => {
+    host.runs(async () => {
       const over = new AbortController();
-      const told = new Teller(given, receiver, host, over.signal).run();
+      const teller = new Teller(given, receiver, host, over.signal);
+      await teller.begin();
+      const told = teller.run();
       return async () => {
         over.abort();
         await told;
@@ -62,6 +64,18 @@ class Teller {
     readonly host: Host,
     readonly over: AbortSignal,
   ) {}
+
+  /** Before there is any mail: at the first start its first events are to come behind the place. */
+  async begin(): Promise<void> {
+    const { store, history } = this.host;
+    try {
+      if (await store.get(place) !== undefined) return;
+      const { place: end } = await history.after(undefined, 1);
+      await store.set(place, end, { ttl: "3650d" });
+    } catch (error) { // mail comes first
+      this.#complain("events can't be read now", error instanceof Error ? error.message : String(error));
+    }
+  }
 
   /** Resolves when it is over. */
   async run(): Promise<void> {
