@@ -5,7 +5,8 @@ import { type Folder, makeFolder } from "./folder.ts";
 import { onlyMessage } from "./mailbox.ts";
 import { startDovecot } from "./dovecot.ts";
 import { startNsd } from "./nsd.ts";
-import { run } from "./programs.ts";
+import { freePort } from "./ports.ts";
+import { run, spawn } from "./programs.ts";
 import { postrider, root, ServerProcess } from "./server.ts";
 import { startSink } from "./sink.ts";
 
@@ -191,6 +192,53 @@ Deno.test("examples/submission: the key is made, mail leaves signed, and nobody 
   await client.say("MAIL FROM:<bob@example.test>", 553);
   const tracked = await postrider(["track", "--config", config, "customer@elsewhere.test"]);
   match(tracked.stdout, / {2}delivered$/m);
+});
+
+/** The lines of a program's output, as they come. */
+function linesOf(output: ReadableStream<Uint8Array>): AsyncIterator<string> {
+  async function* lines() {
+    let rest = "";
+    for await (const piece of output.pipeThrough(new TextDecoderStream() as TransformStream)) {
+      const whole = (rest + piece).split("\n");
+      rest = whole.pop()!;
+      yield* whole;
+    }
+  }
+  return lines();
+}
+
+Deno.test("examples/webhook: the application has the message, hears what became of it, and believes nobody else", async () => {
+  await using folder = await makeFolder();
+  const port = freePort();
+  const config = await copyExample(folder, "webhook");
+  await change(config, "127.0.0.1:8025/mail", `127.0.0.1:${port}/mail`);
+  await change(config, "127.0.0.1:8025/events", `127.0.0.1:${port}/events`);
+  const application = spawn(Deno.execPath(), ["run", "-A", folder.at("webhook", "receiver.ts")], {
+    env: { PORT: String(port) },
+    stdout: "piped",
+    stderr: "null",
+    stdin: "null",
+  });
+  const said = linesOf(application.stdout);
+  try {
+    equal((await said.next()).value, "listening");
+    await using server = await ServerProcess.start(config);
+    using client = await RawClient.connect(server.port());
+    await client.say("EHLO client.test");
+    await client.envelope("bob@elsewhere.test", "ticket-17@in.example.test");
+
+    await client.say("From: bob@elsewhere.test\r\nSubject: It is broken\r\n\r\nHelp.\r\n.");
+    equal((await said.next()).value, "bob@elsewhere.test → ticket-17@in.example.test: It is broken");
+    const { events: [event] } = JSON.parse((await said.next()).value!);
+    equal(`${event.kind} ${event.recipient}`, "delivered ticket-17@in.example.test");
+    const forged = await fetch(`http://127.0.0.1:${port}/mail`, { method: "POST", body: "{}" });
+    equal(forged.status, 401);
+    await forged.body?.cancel();
+  } finally {
+    application.kill("SIGTERM");
+    await said.return?.();
+    await application.status;
+  }
 });
 
 Deno.test("`deno task start` runs the quick start", async () => {
