@@ -3,6 +3,7 @@
  * bundlers; a plugin is imported when a configuration names it.
  */
 export const bundled: Readonly<Record<string, () => Promise<{ readonly default: unknown }>>> = {
+  archive: () => import("../plugins/archive/mod.ts"),
   events: () => import("../plugins/events.ts"),
   "http-submit": () => import("../plugins/http_submit/mod.ts"),
   webhook: () => import("../plugins/webhook/mod.ts"),
