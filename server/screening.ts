@@ -80,15 +80,11 @@ export class Screens {
   constructor(readonly options: ScreensOptions) {}
 
   /** See `Screen`. Never rejects: what fails defers, and costs no attempt. */
-  async screen(
-    queued: Queued,
-    due: readonly number[],
-    chain: Chain,
-    { stopping, mayBegin }: Bounds,
-  ): Promise<Screened> {
+  async screen(queued: Queued, due: readonly number[], { stopping, begin }: Bounds): Promise<Screened> {
     await this.#place();
     try {
-      if (!mayBegin()) return { kind: "withheld" };
+      const chain = begin();
+      if (!chain) return { kind: "withheld" };
       return await this.#screen(queued, due, chain, stopping);
     } catch (error) { // the disk, or a bug of ours: a plugin's failure is caught where it is asked
       if (stopping.aborted) return { kind: "withheld" };
@@ -164,6 +160,7 @@ export class Screens {
     const { queued: { envelope: { id } }, screening, only, watching, envelope, message } = looking;
     if (screening.about === "message") {
       const objection = await this.#askAboutMessage(looking);
+      looking.stopping.throwIfAborted(); // then the failure is the server's, and no plugin's
       if (objection) {
         watching?.transactionOver("refused");
         return objectedBy(due, objection);

@@ -410,3 +410,29 @@ Deno.test("queued: who is to be tried later is asked about with the message, and
   await server.settled();
   deepEqual([asked.length, server.delivered.at(-1)!.to], [3, bob]);
 });
+
+Deno.test("queued: asking that a stop cuts off is as if nobody had been asked: the next start begins with it", async () => {
+  const server = await open(scanner({ data: () => new Promise<never>(() => {}) }), {}, { retry: ["5m"] });
+  await server.send({ to: alice });
+  const before = await server.queue();
+  await server[Symbol.asyncDispose]();
+  deepEqual(await server.queue(), before);
+});
+
+Deno.test("queued: who has waited for a place is asked about by the configuration of then", async () => {
+  const go = Promise.withResolvers<void>();
+  const asked = { before: 0, after: 0 };
+  const hanging = scanner({
+    data: async () => {
+      asked.before++;
+      await go.promise;
+    },
+  });
+  await using server = await open(hanging);
+  for (let i = 0; i < 25; i++) await server.send({ to: alice });
+  equal(asked.before, 20);
+  await server.reload([anywhere, queued(scanner({ data: () => void asked.after++ })), box]);
+  go.resolve();
+  await server.settled();
+  deepEqual([asked, server.delivered.length], [{ before: 20, after: 5 }, 25]);
+});

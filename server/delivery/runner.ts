@@ -288,11 +288,12 @@ export class Runner {
     }
     if (moved.length > 0) await this.#recorder.record(moved);
     if (candidates.length === 0) return moved.length;
-    const plugins = this.#options.plugins();
     round.parts++; // until the last of them is settled, so that one report tells of all who are refused
+    let plugins: HeldPlugins | undefined;
     try {
-      const { going, objected } = await this.#screen(round, candidates, plugins.chain);
+      const { going, objected } = await this.#screen(round, candidates);
       if (going.length === 0 && objected.length === 0) return 0;
+      plugins = this.#options.plugins();
       const { jobs, refused } = await this.#attempts.plan(round, round.queued!, going, plugins.chain);
       for (const job of jobs) this.#queue(job, plugins.chain);
       for (const one of [...objected, ...refused]) {
@@ -304,7 +305,7 @@ export class Runner {
       }
     } finally {
       round.parts--; // never the last: the reading is one, too
-      plugins.release();
+      plugins?.release();
       this.wake();
     }
     return candidates.length;
@@ -314,20 +315,27 @@ export class Runner {
   async #screen(
     round: Round,
     candidates: readonly Candidate[],
-    chain: Chain,
   ): Promise<{ readonly going: readonly Candidate[]; readonly objected: readonly Refused[] }> {
     const { spool, screen } = this.#options;
     const queued = round.queued!;
     if (!queued.envelope.screening) return { going: candidates, objected: [] };
-    spool.attempting([round.id]); // a plugin may end the process as any attempt may
-    round.active++;
+    let plugins: HeldPlugins | undefined;
+    const begin = () => {
+      if (this.#state !== "running") return undefined;
+      // A plugin may end the process as any attempt may; who only waits for a place is under no suspicion.
+      spool.attempting([round.id]);
+      round.active++;
+      plugins = this.#options.plugins();
+      return plugins.chain;
+    };
+    const stopping = this.#stopping.signal;
     const screened: Screened = screen
-      ? await screen(queued, candidates.map(({ index }) => index), chain, {
-        stopping: this.#stopping.signal,
-        mayBegin: () => this.#state === "running",
-      })
+      ? await screen(queued, candidates.map(({ index }) => index), { stopping, begin })
       : { kind: "withheld" };
-    round.active--;
+    if (plugins) {
+      round.active--;
+      plugins.release();
+    }
     const now = screened.kind === "withheld" ? undefined : await spool.get(round.id);
     const isLeft = now !== undefined && now.held === undefined;
     const objections = screened.kind === "objected" ? screened.objections : new Map<number, Objected>();

@@ -30,17 +30,15 @@ export interface Objected {
  *
  * @param recipients Indexes of those whose time has come.
  */
-export type Screen = (
-  queued: Queued,
-  recipients: readonly number[],
-  chain: Chain,
-  bounds: Bounds,
-) => Promise<Screened>;
+export type Screen = (queued: Queued, recipients: readonly number[], bounds: Bounds) => Promise<Screened>;
 
 /** How long anybody may be asked. */
 export interface Bounds {
   /** Aborts when the server can wait no longer: then it is as if nobody had been asked. */
   readonly stopping: AbortSignal;
-  /** Whether asking may still begin: a server that goes down begins nothing more. */
-  mayBegin(): boolean;
+  /**
+   * Asking begins, now that there is a place for it. Answers whom to ask: of the newest configuration, since others may have been asked
+   * for a long time before. Nobody: the server goes down, and begins nothing more.
+   */
+  begin(): Chain | undefined;
 }

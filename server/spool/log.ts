@@ -97,8 +97,8 @@ export class LogSpool implements Spool {
   #notes = 0;
   /** Ids on their way into the queue. */
   readonly #arriving = new Set<string>();
-  /** Each redirect of a message begins with what the last one left. */
-  readonly #redirecting = new InTurn();
+  /** Each redirect and each amendment of a message begins with what the last one left. */
+  readonly #changing = new InTurn();
   readonly #background = new Set<Promise<unknown>>();
 
   private constructor(
@@ -360,7 +360,7 @@ export class LogSpool implements Spool {
   }
 
   redirect(id: string, redirects: readonly Redirect[]): Promise<void> {
-    return this.#redirecting.run(id, () => this.#redirect(id, redirects));
+    return this.#changing.run(id, () => this.#redirect(id, redirects));
   }
 
   async #redirect(id: string, redirects: readonly Redirect[]): Promise<void> {
@@ -378,10 +378,18 @@ export class LogSpool implements Spool {
     });
   }
 
-  async amend(
+  amend(
     id: string,
     change: (envelope: QueuedEnvelope) => QueuedEnvelope,
     content?: Content,
+  ): Promise<void> {
+    return this.#changing.run(id, () => this.#amendWith(id, change, content));
+  }
+
+  async #amendWith(
+    id: string,
+    change: (envelope: QueuedEnvelope) => QueuedEnvelope,
+    content: Content | undefined,
   ): Promise<void> {
     if (!content) return await this.#amend(id, change, undefined);
     if (content.memory && content.size <= this.#inLog) return await this.#amend(id, change, content);

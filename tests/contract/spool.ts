@@ -82,6 +82,27 @@ export function spoolContract(
     equal(spool.size, 0, "what is gone stays so");
   });
 
+  test("a redirect and an amendment that come together both count, whenever each comes", async (spool) => {
+    for (let turns = 0; turns < 40; turns++) {
+      const id = `Q${turns}`;
+      await spool.keep(envelopeOf(id, ["a@x.example", "b@x.example"]), contentOf("A: 1\r\n\r\nbody\r\n"));
+      const amended = spool.amend(id, (envelope) => ({
+        ...envelope,
+        recipients: envelope.recipients.map((one, i) => i === 1 ? { ...one, via: "quarantine" } : one),
+      }));
+      for (let i = 0; i < turns; i++) await undefined;
+      await Promise.all([
+        amended,
+        spool.redirect(id, [{ recipient: 0, address: "c@y.example", via: "smtp" }]),
+      ]);
+      deepEqual(
+        (await spool.get(id))?.envelope.recipients.map(({ address, via }) => [address, via]),
+        [["c@y.example", "smtp"], ["b@x.example", "quarantine"]],
+        `after ${turns} turns`,
+      );
+    }
+  });
+
   test("a message that is held when it is kept is never due before it is released", async (spool) => {
     await spool.keep(envelopeOf("Q1"), contentOf("1"), undefined, "milter: looks odd");
     equal((await spool.get("Q1"))?.held, "milter: looks odd");

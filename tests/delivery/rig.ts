@@ -4,6 +4,7 @@ import type { Answer, Attempt, Courier, Result } from "../../server/delivery/att
 import { type Bounce, Reports } from "../../server/delivery/reports.ts";
 import { Runner, type RunnerSettings } from "../../server/delivery/runner.ts";
 import { parseRetry, type Schedule } from "../../server/delivery/schedule.ts";
+import type { Screen } from "../../server/delivery/screening.ts";
 import type { Generation, Instance, RegisteredTransport } from "../../server/generation.ts";
 import type { Deliver, Hooks } from "../../server/plugin.ts";
 import type { QueuedEnvelope, QueuedRecipient } from "../../server/spool/spool.ts";
@@ -58,6 +59,7 @@ export interface RigOptions {
   readonly clock?: FakeClock;
   readonly spool?: FakeSpool;
   readonly random?: () => number;
+  readonly screen?: Screen;
 }
 
 export const usual: RunnerSettings = {
@@ -108,6 +110,7 @@ export function rig(options: RigOptions = {}) {
       return { chain, release: () => void held.count-- };
     },
     settings: { ...usual, ...options.settings },
+    ...(options.screen && { screen: options.screen }),
     random,
   });
 

@@ -317,3 +317,25 @@ Deno.test("whatever a transport says or does, everybody ends once, or stays due;
     },
   );
 });
+
+Deno.test("who waits to be looked at is under no suspicion of ending the process, and holds no generation", async () => {
+  const place = Promise.withResolvers<void>();
+  const { runner, keep, settle, spool, held, endings } = rig({
+    async screen({ envelope: { id } }, _due, { begin }) {
+      await place.promise;
+      yes(begin());
+      deepEqual([spool.announced, held.count], [["M1"], 1]);
+      await spool.amend(id, ({ screening: _, ...envelope }) => envelope);
+      return { kind: "passed" };
+    },
+  });
+  const session = { id: "S1", role: "mx", trusted: false, network: "192.0.2.0/24", port: 1 } as const;
+  const screening = { by: ["scanner"], about: "message", recipients: [0], session, params: [] } as const;
+  await keep("M1", ["a@there.example"], { screening });
+  runner.start();
+  await settle();
+  deepEqual([spool.announced, held.count, runner.isActive("M1")], [[], 0, false]);
+  place.resolve();
+  await settle();
+  deepEqual([endings(), held.count, spool.size], [["M1/0 delivered"], 0, 0]);
+});
