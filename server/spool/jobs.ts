@@ -394,7 +394,7 @@ export class SnapshotJob implements Job {
     this.waiter.reject(error);
   }
 
-  /** Whether it was written: else it was another by then. */
+  /** Whether it was written, or may have been: else it was another by then. */
   get isWritten(): boolean {
     return this.#place !== undefined;
   }

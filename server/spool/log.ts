@@ -100,6 +100,8 @@ export class LogSpool implements Spool {
   /** Each redirect and each amendment of a message begins with what the last one left. */
   readonly #changing = new InTurn();
   readonly #background = new Set<Promise<unknown>>();
+  /** Contents of amendments that failed, by message, until a later record of it is durable. */
+  readonly #left = new Map<string, string[]>();
 
   private constructor(
     folder: string,
@@ -446,14 +448,31 @@ export class LogSpool implements Spool {
           if (job.isWritten && content instanceof FileContent) content.keep();
           resolve(job.isWritten);
         };
-        const job = new SnapshotJob(entry, { detail, body, check }, { resolve: done, reject }, amended);
+        const failed = (error: Error) => {
+          if (job.isWritten && content instanceof FileContent) this.#leaveFor(id, content);
+          reject(error);
+        };
+        const waiter = { resolve: done, reject: failed };
+        const job = new SnapshotJob(entry, { detail, body, check }, waiter, amended);
         this.#writer.push(job, "cold");
       });
       if (!isWritten) continue;
       this.#recent.remove(id);
+      this.#unlinkLeft(id);
       if (before !== undefined && before !== file) this.#unlinkBody(before);
       return;
     }
+  }
+
+  /** It failed, and may be on the disk all the same: should the next start find it there, it has to be whole. */
+  #leaveFor(id: string, content: FileContent): void {
+    content.keep();
+    this.#left.set(id, [...this.#left.get(id) ?? [], content.id]);
+  }
+
+  #unlinkLeft(id: string): void {
+    for (const file of this.#left.get(id) ?? []) this.#unlinkBody(file);
+    this.#left.delete(id);
   }
 
   #unlinkBody(file: string): void {
@@ -480,6 +499,7 @@ export class LogSpool implements Spool {
     const { segment, file, id } = entry;
     this.#queue.remove(entry);
     this.#recent.remove(id);
+    this.#unlinkLeft(id);
     if (file !== undefined) this.#unlinkBody(file);
     if (this.#compactor.isWorth(segment)) this.#compactor.wake();
   }

@@ -38,6 +38,7 @@ async function textOf(spool: Spool, id: string): Promise<string> {
   return new TextDecoder().decode(await octetsOf(await spool.content(id)));
 }
 
+const filesIn = (disk: SimDisk) => disk.paths.filter((path) => path.startsWith(`${folder}/body/`));
 const segments = (disk: SimDisk) => disk.paths.filter((path) => /\.(hot|cold)$/.test(path));
 
 spoolContract("log", (clock) => open({ clock }));
@@ -298,6 +299,40 @@ for (const operation of operations) {
     });
   }
 }
+
+Deno.test("log: an amendment that can't be made durable leaves both contents, whichever a start finds", async () => {
+  for (const then of ["killed", "repeated", "delivered"] as const) {
+    const disk = new SimDisk(new Random(1));
+    const spool = await open({ disk });
+    const kept = spool.bodies.create("Q1");
+    await kept.write(new Uint8Array(300_000).fill(97));
+    await spool.keep(envelopeOf("Q1"), await kept.finish());
+    await kept.discard();
+    const amend = async (name: string, octet: number) => {
+      const body = spool.bodies.create(name);
+      try {
+        await body.write(new Uint8Array(300_000).fill(octet));
+        await spool.amend("Q1", (envelope) => envelope, await body.finish());
+      } finally {
+        await body.discard();
+      }
+    };
+    disk.before = (asked, path) => fail(asked === "sync" && path.endsWith(".cold"), "EIO");
+    await rejects(amend("Q1-a", 98), SpoolFailed);
+    disk.before = () => {};
+    equal((await textOf(spool, "Q1"))[0], "a");
+    if (then === "repeated") await amend("Q1-b", 99);
+    if (then === "delivered") await spool.record([{ id: "Q1", recipient: 0, state: delivered }]);
+    await new Promise((resolve) => setImmediate(resolve)); // what is unlinked, is
+    await using again = await open({ disk: disk.kill() });
+    if (then === "delivered") deepEqual([await idsOf(again), filesIn(disk)], [[], []]);
+    else {
+      equal((await again.get("Q1"))?.held, undefined);
+      match((await textOf(again, "Q1"))[0]!, then === "killed" ? /[ab]/ : /c/);
+    }
+    equal(filesIn(disk).length, { killed: 2, repeated: 1, delivered: 0 }[then]);
+  }
+});
 
 function fail(when: boolean, code: Parameters<typeof diskError>[0]): void {
   if (when) throw diskError(code);
