@@ -157,22 +157,16 @@ export class Screens {
   }
 
   async #look(looking: Looking, due: readonly number[]): Promise<Screened> {
-    const { queued: { envelope: { id } }, screening, only, watching, envelope, message } = looking;
-    if (screening.about === "message") {
-      const objection = await this.#askAboutMessage(looking);
-      looking.stopping.throwIfAborted(); // then the failure is the server's, and no plugin's
-      if (objection) {
-        watching?.transactionOver("refused");
-        return objectedBy(due, objection);
-      }
+    const { queued: { envelope: { id } }, only, watching, envelope, message } = looking;
+    const objection = await this.#askAboutMessage(looking);
+    looking.stopping.throwIfAborted(); // then the failure is the server's, and no plugin's
+    if (objection) {
+      watching?.transactionOver("refused");
+      return objectedBy(due, objection);
     }
-    // Together with the message all are asked about, due or not: what a plugin noted in `data` it finds in `dataFor`.
-    const asked = screening.recipients.filter((index) =>
-      screening.about === "message" || due.includes(index)
-    );
-    const objections = await this.#askAboutRecipients(looking, asked);
+    const objections = await this.#askAboutRecipients(looking);
     looking.stopping.throwIfAborted();
-    await this.#keep(looking, asked, objections);
+    await this.#keep(looking, objections);
     watching?.transactionOver(due.every((index) => objections.has(index)) ? "refused" : "accepted");
     this.options.log.info("looked at in the queue", {
       id,
@@ -195,15 +189,14 @@ export class Screens {
     return this.#objection(looking, "data", ruling);
   }
 
-  /** Those that a plugin objects to, by index; `accept({ via })` moves a copy. */
-  async #askAboutRecipients(
-    looking: Looking,
-    asked: readonly number[],
-  ): Promise<ReadonlyMap<number, Objected>> {
+  /**
+   * Those that a plugin objects to, by index; `accept({ via })` moves a copy. All are asked about, due or not, and each time after the
+   * message: what a plugin noted in `data` it finds in `dataFor`.
+   */
+  async #askAboutRecipients(looking: Looking): Promise<ReadonlyMap<number, Objected>> {
     const { chain, session, envelope, views } = looking;
     const objections = new Map<number, Objected>();
-    const meant = new Set(asked.map((index) => views.get(index)));
-    for (const view of envelope.recipients.filter((one) => meant.has(one))) {
+    for (const view of [...envelope.recipients]) {
       const ruling = await chain.ask(
         "dataFor",
         matterOf(looking, view.address),
@@ -211,7 +204,7 @@ export class Screens {
       );
       const objection = this.#objection(looking, "dataFor", ruling, view.address);
       if (objection) {
-        for (const index of asked) if (views.get(index) === view) objections.set(index, objection);
+        for (const [index, one] of views) if (one === view) objections.set(index, objection);
       } else if (ruling.kind === "claim") {
         const { via } = ruling.claim as { via: Transport };
         view.finals = [{ address: view, via: via.transport, by: ruling.by.name }];
@@ -243,11 +236,7 @@ export class Screens {
   // ── What becomes of it
 
   /** What is held and who is removed comes first: a crash before the rest asks again, and tries nobody meanwhile. */
-  async #keep(
-    looking: Looking,
-    asked: readonly number[],
-    objections: ReadonlyMap<number, Objected>,
-  ): Promise<void> {
+  async #keep(looking: Looking, objections: ReadonlyMap<number, Objected>): Promise<void> {
     const { spool } = this.options;
     const { queued, screening, envelope, views, message, base, chain, only } = looking;
     const { id } = queued.envelope;
@@ -262,19 +251,18 @@ export class Screens {
     const asksEach = chain.generation.instances.some(({ name, handlers }) =>
       only.includes(name) && handlers.dataFor
     );
-    const left = asksEach
-      ? screening.recipients.filter((index) => !asked.includes(index) || objections.has(index))
-      : [];
+    const left = asksEach ? screening.recipients.filter((index) => objections.has(index)) : [];
+    // Asked again for some, the message is what it was made the first time: others may have it already.
+    const isFirst = screening.about === "message";
     const isReplaced = message.content !== base.content;
-    const content = isReplaced ? message.content : base.body && base.content;
+    const content = !isFirst ? undefined : isReplaced ? message.content : base.body && base.content;
     const edits = content ? message.edits : composed(queued.envelope.edits, message.edits);
     await spool.amend(id, (now) => ({
       ...screenedAs(
         now,
         left.length > 0 ? { ...screening, about: "recipients", recipients: left } : undefined,
       ),
-      edits,
-      sender: envelope.sender.address,
+      ...(isFirst && { edits, sender: envelope.sender.address }),
       recipients: now.recipients.map((recipient, index) => changed(recipient, views.get(index))),
     }), content);
   }
@@ -313,7 +301,8 @@ async function baseOf(stored: Content, edits: Edits, makeBody: () => Body): Prom
 /** The session and the envelope as they were, as far as the queue knows. */
 function standIns(
   { envelope: { id, sender, utf8, from, recipients, ret, envid }, states }: Queued,
-  { session: { id: session, role, trusted, network, port, sendAs = [] }, params }: Screening,
+  { session: { id: session, role, trusted, network, port, sendAs = [] }, params, recipients: asked }:
+    Screening,
 ): Pick<Looking, "session" | "envelope" | "views"> {
   const remote = { address: from?.ip ?? "internal", network, port };
   const client = new ClientSession(session, role, from?.protocol ?? "internal", remote, trusted);
@@ -337,7 +326,7 @@ function standIns(
   const views = new Map<number, EnvelopeRecipient>();
   const known = new Map<string, EnvelopeRecipient>();
   for (const [index, { address, original, via, notify, orcpt, copy }] of recipients.entries()) {
-    if (copy || states[index]?.state !== "due") continue;
+    if (copy || states[index]?.state !== "due" || !asked.includes(index)) continue;
     const given = addressOf(original);
     const key = mailboxKey(given);
     let view = known.get(key);

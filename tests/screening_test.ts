@@ -436,3 +436,43 @@ Deno.test("queued: who has waited for a place is asked about by the configuratio
   await server.settled();
   deepEqual([asked, server.delivered.length], [{ before: 20, after: 5 }, 25]);
 });
+
+for (const how of ["was not due", "could not be asked about"]) {
+  Deno.test(`queued: of one who ${how} when the message was looked at, dataFor knows what data has found, and the message isn't edited twice`, async () => {
+    let broken = how === "could not be asked about";
+    const first = definePlugin({
+      name: "first",
+      setup: (on) =>
+        on("dataFor", (_, { user }) => user === "bob" && !broken ? defer("4.2.1", "Wait") : undefined),
+    });
+    const bad = new WeakSet<object>();
+    const scan = scanner({
+      data({ protocol }, message, transaction) {
+        if (protocol === "internal") return;
+        bad.add(transaction);
+        message.prependHeader("X-Bad", "yes");
+        transaction.setSender(`x-${transaction.sender.address}`);
+      },
+      dataFor(_session, { user }, _message, transaction) {
+        if (user !== "carol" && broken) throw new Error("no threshold");
+        if (user === "bob" && bad.has(transaction)) return reject("5.7.1", "Too bad for bob");
+      },
+    });
+    await using server = await testServer({
+      plugins: [anywhere, first, queued(scan), box],
+      outbound: { retry: ["15m"] },
+    });
+    await server.send({ from: carol, to: [alice, bob, "carol@example.org"] });
+    await server.settled();
+    broken = false;
+    await server.clock.advance("16m");
+    await server.settled();
+    deepEqual(server.delivered.map(({ to, from }) => [to, from]).sort(), [
+      [alice, `x-${carol}`],
+      ["carol@example.org", `x-${carol}`],
+    ]);
+    for (const { content } of server.delivered) equal(content.match(/^X-Bad/gm)?.length, 1);
+    match(server.sent[0]!.content, /Too bad for bob/);
+    equal((await server.queue()).length, 0);
+  });
+}
