@@ -24,6 +24,8 @@ export type Unpacked = Uint8Array<ArrayBuffer> | "damaged" | "too much";
 const mostMemory = 320 * 1024 * 1024;
 /** Octets of memory that a call leaves for the next one. */
 const mostKept = 64 * 1024 * 1024;
+/** Letters of the longest name, with its folders, that an entry is unpacked by: it lies on 7-Zip's stack. */
+const longestName = 4096;
 /** Octets of the longest list. */
 const longestList = 16 * 1024 * 1024;
 
@@ -79,10 +81,17 @@ class Output {
 interface Instance {
   readonly module: SevenZipModule;
   output: Output;
+  /** About how many octets of its stack its calls have taken. */
+  spent: number;
 }
 
+/** Each call's arguments stay on the stack, 64 KiB in all, which then grows into other memory: it is left long before. */
+const mostSpent = 4096;
+/** An argument takes its octets and a pointer, a call what it needs for alignment. */
+const spentBy = (args: readonly string[]) => args.reduce((sum, { length }) => sum + 3 * length + 16, 64);
+
 async function newInstance(): Promise<Instance> {
-  const instance = { output: new Output(0) };
+  const instance = { output: new Output(0), spent: 0 };
   const module = await SevenZip({
     stdin() {
       instance.output.asked = true; // for a password
@@ -100,8 +109,9 @@ async function newInstance(): Promise<Instance> {
 let idle: Instance | undefined;
 
 async function run(archive: Uint8Array, args: readonly string[], most: number): Promise<Said> {
-  const instance = idle ?? await newInstance();
+  const instance = idle && idle.spent + spentBy(args) <= mostSpent ? idle : await newInstance();
   idle = undefined;
+  instance.spent += spentBy(args);
   const { module } = instance;
   const output = instance.output = new Output(most);
   module.FS.writeFile(place, archive);
@@ -155,6 +165,7 @@ export function readList(text: string): Entry[] {
 /** One entry's content, of no more than `most` octets. */
 export async function unpack(archive: Uint8Array, { name, size }: Entry, most: number): Promise<Unpacked> {
   if (size > most) return "too much";
+  if (name.length > longestName) return "damaged"; // no system makes files of such names
   const { code, output, isCut } = await run(archive, [
     "e",
     "-so",

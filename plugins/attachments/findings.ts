@@ -36,6 +36,8 @@ export interface Limits {
   readonly depth: number;
   /** Parts and entries, all together. */
   readonly entries: number;
+  /** Entries of archives that are unpacked: each takes milliseconds, however small it is. */
+  readonly unpackings: number;
   /** Octets unpacked, all together. */
   readonly unpacked: number;
 }

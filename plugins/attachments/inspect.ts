@@ -19,6 +19,7 @@ class Inspector {
   readonly found: Found[] = [];
   readonly closed: Closed[] = [];
   #unpacked = 0;
+  #unpackings = 0;
 
   constructor(readonly limits: Limits) {}
 
@@ -103,6 +104,7 @@ class Inspector {
   ): Promise<void> {
     const extension = extensionOf(name);
     if (entry.isEncrypted || (!isArchive(extension) && extension !== "eml" && !isSingle)) return;
+    if (this.#unpackings++ >= this.limits.unpackings) return this.#tooMuch(inside, name);
     const content = await unpack(archive, entry, this.limits.unpacked - this.#unpacked);
     if (typeof content === "string") {
       // A single file of some other kind needs no look inside.
@@ -120,13 +122,16 @@ class Inspector {
   /** Says whether there is room for more. */
   #add(found: Found): boolean {
     if (this.found.length >= this.limits.entries) {
-      if (this.closed.at(-1)?.why !== "too much") {
-        this.#close(found.inside, found.names[0] ?? "part", "too much");
-      }
+      this.#tooMuch(found.inside, found.names[0] ?? "part");
       return false;
     }
     this.found.push(found);
     return true;
+  }
+
+  /** Once for all that follow each other: there may be thousands. */
+  #tooMuch(inside: readonly string[], name: string): void {
+    if (this.closed.at(-1)?.why !== "too much") this.#close(inside, name, "too much");
   }
 
   #close(inside: readonly string[], name: string, why: Closed["why"]): void {

@@ -53,6 +53,8 @@ const options = z.object({
   ),
 });
 
+/** Entries of archives that are unpacked: some seconds' work at most, where the others' mail waits. */
+const unpackings = 500;
 const field = "X-Attachment-Problem";
 /** Lines of a header, and of the log: more of the same tells nothing more. */
 const mostTold = 10;
@@ -63,7 +65,7 @@ export default definePlugin({
   options,
   setup(on, options, { log }) {
     const { depth, entries, unpacked, max, tooLarge, most, largest, types } = options;
-    const inspector = new Inspector({ depth, entries, unpacked });
+    const inspector = new Inspector({ depth, entries, unpackings, unpacked });
     const wanted = { extensions: new Set(options.extensions), types, most, largest };
     const actionOf = (rule: Rule) => options[rule];
 

@@ -98,3 +98,16 @@ Deno.test("attachments: an archive that wants a gigabyte of memory doesn't get i
   equal((await list(withDictionary(archive, 1024 * 1024 * 1024))).kind, "list");
   equal(await unpack(archive, entry, 1000), "damaged");
 });
+
+Deno.test("attachments: the five hundredth archive is read like the first: what 7-Zip's calls leave on its stack does no harm", async () => {
+  const archive = await packed({ "readme.txt": "Hello" }, "-tzip");
+  for (let i = 0; i < 250; i++) {
+    const listed = await list(archive);
+    equal(listed.kind, "list", `after ${2 * i} calls`);
+    const [entry] = listed.kind === "list" ? listed.entries : [];
+    const content = await unpack(archive, entry!, 1000);
+    equal(new TextDecoder().decode(content as Uint8Array<ArrayBuffer>), "Hello", `after ${2 * i + 1} calls`);
+  }
+  const name = `${"n".repeat(5000)}.txt`;
+  equal(await unpack(archive, { name, size: 1, isEncrypted: false }, 1000), "damaged");
+});

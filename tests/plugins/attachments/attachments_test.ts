@@ -125,7 +125,12 @@ Deno.test("attachments: no archive and no message, however broken, makes it fail
 });
 
 Deno.test("attachments: a look that takes too long is ended, who waits behind it isn't", async () => {
-  const inspector = new Inspector({ depth: 3, entries: 1000, unpacked: 1024 * 1024 * 1024 });
+  const inspector = new Inspector({
+    depth: 3,
+    entries: 1000,
+    unpackings: 1000,
+    unpacked: 1024 * 1024 * 1024,
+  });
   const bomb = await mail({
     filename: "bomb.gz",
     content: await packed({ big: new Uint8Array(100_000_000) }, "-tgzip"),

@@ -2,7 +2,7 @@ import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/
 import { inspect } from "../../../plugins/attachments/inspect.ts";
 import { mail, packed, program } from "./made.ts";
 
-const limits = { depth: 3, entries: 100, unpacked: 1024 * 1024 };
+const limits = { depth: 3, entries: 100, unpackings: 100, unpacked: 1024 * 1024 };
 const octets = (...lines: string[]) => new TextEncoder().encode(lines.map((line) => `${line}\r\n`).join(""));
 
 /** What was found, as paths. */
@@ -111,4 +111,14 @@ Deno.test("attachments: a message nested without end is closed, not followed", a
     (_, n) => [`Content-Type: multipart/mixed; boundary=b${n}`, "", `--b${n}`],
   );
   deepEqual(await paths(octets(...lines.flat())), ["message > damaged"]);
+});
+
+Deno.test("attachments: of archives inside of one only so many are unpacked, whatever their size", async () => {
+  const inner = await packed({ "a.txt": "x", "b.txt": "y" }, "-tzip");
+  const names = ["1.zip", "2.zip", "3.zip", "4.zip"];
+  const archive = await packed(Object.fromEntries(names.map((name) => [name, inner])), "-tzip");
+  const message = await mail({ filename: "all.zip", content: archive });
+  const { found, closed } = await inspect(message, { ...limits, unpackings: 3 });
+  deepEqual(closed, [{ inside: ["all.zip"], name: "4.zip", why: "too much" }]);
+  deepEqual(found.filter(({ kind, inside }) => kind === "entry" && inside.length === 1).length, 4);
 });
