@@ -74,11 +74,15 @@ export default definePlugin({
       const name = await confirmedName(host.dns, remote.address, signal);
       return { host: name ?? `[${remote.address}]`, address: remote.address, port: remote.port };
     };
-    const conversationOf = host.notes((_session: Session) =>
+    const followed = new WeakSet<Session>();
+    // Not by `host.queued`: what was kept for it is shown to it in the queue, wherever it stands by then.
+    const isFollowed = (session: Session) =>
+      session.protocol === "internal" ? !host.queued : followed.has(session);
+    const conversationOf = host.notes((session: Session) =>
       new Conversation({
         address,
         version: protocol,
-        withheld: host.queued ? Action.addRecipients : 0, // a message in the queue has the recipients it has
+        withheld: isFollowed(session) ? 0 : Action.addRecipients, // a message in the queue has the recipients it has
         telling: { hostname: host.hostname, name: "Postrider", extra: macros },
         clientOf,
         opened(link) {
@@ -87,12 +91,14 @@ export default definePlugin({
         },
       })
     );
-    const heardOf = host.notes((_transaction: Transaction): Heard => ({
-      state: "unheard",
-      refused: new Map(),
-    }));
+    const refusedOf = host.notes((_transaction: Transaction) => new Map<string, Objection>());
 
-    if (!host.queued) onSession(on, conversationOf);
+    if (!host.queued) {
+      onSession(on, (session) => {
+        followed.add(session);
+        return conversationOf(session);
+      });
+    }
 
     on("data", async (session, message, transaction, call) => {
       const isOwn = session.protocol === "internal";
@@ -103,11 +109,9 @@ export default definePlugin({
       try {
         const { whole, recipients } = await conversation.catchUp(session, transaction, signal);
         if (whole.kind === "objection") return whole.objection;
-        const refused = [...recipients];
-        if (refused.length > 0 && refused.length === transaction.recipients.length) return refused[0]![1];
-        const heard = heardOf(transaction);
-        heard.state = "heard";
-        for (const [id, objection] of refused) heard.refused.set(id, objection);
+        for (const [id, objection] of recipients) refusedOf(transaction).set(id, objection);
+        // Nobody is left to whom the message would go; each is told his own at `dataFor`.
+        if (recipients.size > 0 && recipients.size === transaction.recipients.length) return;
         const { meaning, changes } = await conversation.message(transaction, await contentOf(message), {
           onBody: (octets) => body.write(octets),
           onProgress: () => call.progress(),
@@ -118,25 +122,13 @@ export default definePlugin({
         await make(changes, message, transaction);
       } finally {
         await body.abandon();
-        if (isOwn || host.queued) conversation.close(); // nobody reports its end
+        if (isOwn || !isFollowed(session)) conversation.close(); // nobody reports its end
       }
     });
 
     // One whom the filter refused only when it was told of him again: the connection had broken, or there was none before.
-    on("dataFor", async (session, recipient, _message, transaction, { signal }) => {
-      if (session.protocol === "internal" && ownMail === "skip") return;
-      const heard = heardOf(transaction);
-      let objection = heard.refused.get(recipient.id);
-      if (host.queued && heard.state === "unheard") { // the message was let pass before, and he was to wait
-        const conversation = conversationOf(session);
-        const { id, sender, params } = transaction;
-        const { whole, recipients } = await conversation.catchUp(
-          session,
-          { id, sender, params, recipients: [recipient] },
-          signal,
-        ).finally(() => conversation.close());
-        objection = objectionOf(whole) ?? recipients.get(recipient.id);
-      }
+    on("dataFor", (_session, recipient, _message, transaction) => {
+      const objection = refusedOf(transaction).get(recipient.id);
       if (objection && objection.verdict !== "disconnect") {
         return because("refused as a recipient", objection);
       }
@@ -148,12 +140,6 @@ export default definePlugin({
     };
   },
 });
-
-/** What became of a transaction in `data`, for `dataFor`. */
-interface Heard {
-  state: "unheard" | "heard";
-  readonly refused: Map<string, Objection>;
-}
 
 /** What the filter hears while the client is there. */
 function onSession(on: On, conversationOf: (session: Session) => Conversation): void {

@@ -38,7 +38,7 @@ export interface QueuedEnvelope {
 export interface Screening {
   /** Whom, by name. */
   readonly by: readonly string[];
-  /** `message`: about the message, then about each recipient; `recipients`: the message was let pass. */
+  /** `message`: for the first time; `recipients`: the message was let pass, and counts as it was made then. */
   readonly about: "message" | "recipients";
   /** Indexes of recipients that are still to be asked about. */
   readonly recipients: readonly number[];

@@ -448,3 +448,48 @@ Deno.test("milter: when: queued: one that isn't there delays mail, and no reply"
   );
   equal(mail.log.of("plugin failed").length, 1);
 });
+
+Deno.test("milter: when: queued: one is refused and the only other put off: he isn't refused with him", async () => {
+  let later = true;
+  await using filter = new Filter(({ code, data }) => {
+    const said = String.fromCharCode(...data);
+    if (code === "O") return say.agree(6, 0, 0);
+    if (code === "R" && said.includes("bad")) return say.reject;
+    return code === "R" && said.includes("later") && later ? say.tempfail : undefined;
+  });
+  await using mail = await testServer({
+    plugins: [{ use: "milter", with: { address: filter.address }, when: "queued" }, box],
+    outbound: { retry: ["5m"] },
+  });
+  await mail.send({ from: "bob@example.org", to: ["bad@example.org", "later@example.org"] });
+  await mail.settled();
+  deepEqual(mail.delivered.map(({ to }) => to), ["bob@example.org"]);
+  later = false;
+  await mail.clock.advance("301s");
+  await mail.settled();
+  equal(mail.delivered.at(-1)!.to, "later@example.org");
+});
+
+Deno.test("milter: mail kept for it in the queue is shown to it there though it is asked on arrival by now, and leaves no connection", async () => {
+  let busy = true;
+  await using filter = new Filter(({ code, data }) => {
+    if (code === "O") return say.agree(6, data[7]! & Action.addRecipients, 0);
+    if (code !== "E") return;
+    return busy ? say.tempfail : [say.continue];
+  });
+  const milter = { use: "milter", with: { address: filter.address } };
+  await using mail = await testServer({
+    plugins: [{ ...milter, when: "queued" }, box],
+    outbound: { retry: ["5m"] },
+  });
+  await mail.send({ to });
+  await mail.settled();
+  await mail.reload([milter, box]);
+  busy = false;
+  await mail.clock.advance("301s");
+  await mail.settled();
+  equal(mail.delivered.length, 1);
+  await filter.left();
+  equal(filter.heard.length, 2);
+  ok(filter.heard.every((heard) => heard.at(-1) === "Q"));
+});
