@@ -14,6 +14,10 @@ export interface Open {
 /** What is known of a message that may be posted. */
 interface Permission {
   readonly utf8: boolean;
+  /** The list that has posted it. */
+  readonly parent?: string | undefined;
+  /** The members couldn't be asked for, so that it is seen later who may post. */
+  readonly undecided?: true;
 }
 
 /** What may be posted is noted before the reply, and posted once it is kept. */
@@ -26,11 +30,17 @@ export class Permissions {
 
   /** @param how `utf8`: it came under SMTPUTF8, and goes on so. */
   grant(id: string, list: List, how: Permission): Promise<void> {
-    return this.#store.set(`may ${id} ${list.address}`, { ...how }, { ttl });
+    const { utf8, parent = null, undecided = false } = how;
+    return this.#store.set(`may ${id} ${list.address}`, { utf8, parent, undecided }, { ttl });
   }
 
-  get(id: string, list: List): Promise<Permission | undefined> {
-    return this.#store.get<{ utf8: boolean }>(`may ${id} ${list.address}`);
+  async get(id: string, list: List): Promise<Permission | undefined> {
+    const found = await this.#store.get<{ utf8: boolean; parent?: string | null; undecided?: boolean }>(
+      `may ${id} ${list.address}`,
+    );
+    if (!found) return undefined;
+    const { utf8, parent, undecided } = found;
+    return { utf8, ...(parent != null && { parent }), ...(undecided && { undecided }) };
   }
 }
 
@@ -60,6 +70,9 @@ export class Delivering {
     if (!permission || message.headers.get("X-Refused") !== undefined) {
       return await this.#toOwners(message, list);
     }
+    if (permission.undecided && list.whyNot(await members.all(), message.headers, permission.parent)) {
+      return await this.#toOwners(message, list);
+    }
     const progress = await Progress.open(
       this.#host.store,
       `${message.id} ${list.address}`,
@@ -67,13 +80,17 @@ export class Delivering {
     );
     const gone: string[] = [];
     while (!progress.isOver) {
-      if (signal.aborted) return defer("4.4.7", "Some members are still to have it");
+      if (signal.aborted) {
+        if (gone.length > 0) await this.#tellOwners(list, gone); // they had their turn
+        return defer("4.4.7", "Some members are still to have it");
+      }
       const group = progress.next(list.isPersonal ? 1 : together);
       await progress.done(group, await this.#submit(message, list, group, { ...permission, gone }));
     }
     if (gone.length > 0) await this.#tellOwners(list, gone);
-    const later = await progress.finish();
-    if (later > 0) return defer("4.2.4", `${later} members can't be looked up now`);
+    if (await progress.finish() === "some are left") {
+      return defer("4.2.4", "Some members can't be looked up now");
+    }
     return delivered(`posted to members of ${list.address}`);
   }
 

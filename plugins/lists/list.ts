@@ -158,7 +158,17 @@ export class List {
     }
   }
 
-  /** Whether one of these addresses may post. */
+  /** Each author has to be one who may; a list that has posted it (`parent`) answers for its own. */
+  whyNot(members: readonly string[], headers: Headers, parent: string | undefined): Reject | undefined {
+    if (members.length === 0) return reject("5.2.4", "This list has no members");
+    const { post } = this.option;
+    if (post === "anyone" || (parent !== undefined && this.permits(parent, members))) return undefined;
+    const authors = authorsOf(headers);
+    if (authors.length > 0 && authors.every((one) => this.permits(one, members))) return undefined;
+    return reject("5.7.1", `Only ${post} may post to this list`);
+  }
+
+  /** Whether this address may post. */
   permits(author: string, members: readonly string[]): boolean {
     const { post, allow, owners } = this.option;
     if (post === "anyone") return true;

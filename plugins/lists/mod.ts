@@ -17,7 +17,7 @@ import {
 import { domain, fold, isSameAddress, split } from "../addresses.ts";
 import { keepingFor } from "../directory/directory.ts";
 import { Delivering, type Open, Permissions } from "./delivering.ts";
-import { authorsOf, bare, isAddress, type List, listOption, Lists, noBounces } from "./list.ts";
+import { bare, isAddress, type List, listOption, Lists, noBounces } from "./list.ts";
 import { openMembers } from "./members.ts";
 
 const options = z.object({
@@ -80,10 +80,10 @@ export default definePlugin({
       if (!found) return;
       const { list, role } = found;
       const rule = `the list ${list.address}`;
-      return because(
-        rule,
-        role === "owner" || role === "bounces" ? accept({ to: list.option.owners }) : accept({ via }),
-      );
+      if (role === "owner" || role === "bounces") return because(rule, accept({ to: list.option.owners }));
+      // One address for all of its tags, so that who names several of them posts once.
+      const isTagged = role === "post" && fold(recipient.local) !== recipient.user;
+      return because(rule, isTagged ? accept({ to: [list.address] }) : accept({ via }));
     });
 
     on("rcpt", (_session, recipient, { sender }) => {
@@ -102,12 +102,23 @@ export default definePlugin({
         const found = way === via.transport ? lists.find(parts(address)) : undefined;
         if (found?.role !== "post") continue;
         const { list, members } = open.get(found.list)!;
+        const grant = async (more: { undecided?: true } = {}) => {
+          const how = { utf8: transaction.params.has("SMTPUTF8"), parent: parent?.address, ...more };
+          if (!dryRun) await permissions.grant(transaction.id, list, how);
+        };
+        const all = async () => {
+          try {
+            return await members.all();
+          } catch (error) {
+            // Where others take the message it is in the queue all the same, and this is not asked again.
+            await grant({ undecided: true });
+            throw error;
+          }
+        };
         const why = list.refusal(message.headers, transaction.sender.address) ??
-          mayPost(list, await members.all(), authorsOf(message.headers), parent);
+          list.whyNot(await all(), message.headers, parent?.address);
         if (why) refused.push(because(`the list ${list.address}`, why));
-        else if (!dryRun) {
-          await permissions.grant(transaction.id, list, { utf8: transaction.params.has("SMTPUTF8") });
-        }
+        else await grant();
       }
       // Where an alias leads elsewhere, too, the list's owners have this one's copy.
       if (refused.length > 0 && refused.length === recipient.targets.length) return refused[0]!;
@@ -156,20 +167,6 @@ function parentOf(lists: Lists, session: Session, { sender }: Transaction): List
   if (session.protocol !== "internal") return undefined;
   const found = lists.find(sender);
   return found?.role === "bounces" ? found.list : undefined;
-}
-
-/** Each author has to be one who may; a list that has posted it answers for its own. */
-function mayPost(
-  list: List,
-  members: readonly string[],
-  authors: readonly string[],
-  parent: List | undefined,
-): Reject | undefined {
-  if (members.length === 0) return reject("5.2.4", "This list has no members");
-  const { post } = list.option;
-  if (post === "anyone" || (parent && list.permits(parent.address, members))) return undefined;
-  if (authors.length > 0 && authors.every((one) => list.permits(one, members))) return undefined;
-  return reject("5.7.1", `Only ${post} may post to this list`);
 }
 
 /** By what an address is looked up. */

@@ -4,6 +4,9 @@ import fc from "fast-check";
 import lists from "../../../plugins/lists/mod.ts";
 import { List, listOption, Lists } from "../../../plugins/lists/list.ts";
 import { defer, definePlugin, type Host, type Plugin, reject } from "../../../server/plugin.ts";
+import { Progress } from "../../../plugins/lists/progress.ts";
+import { memoryStore } from "../../../server/store.ts";
+import { FakeClock } from "../../../server/testing/clock.ts";
 import { logins, mailboxes, type TestPlugin, testServer } from "../../../server/testing/mod.ts";
 import { parseAddress } from "../../../server/smtp/address.ts";
 import { folder } from "../maildir/disk.ts";
@@ -421,6 +424,90 @@ Deno.test("lists: members in a file that is followed, and in a database", async 
     await server.clock.advance("2m");
     equal((await post(server, "bob@example.org")).outcome, "accepted");
     ok(server.delivered.some(({ to }) => to === "bob@example.org"));
+  }
+});
+
+Deno.test("lists: thousands of members, in the configuration and in a database, are posted to once each", async () => {
+  await using root = await folder();
+  const many = Array.from(
+    { length: 6000 },
+    (_, at) => `member-${String(at).padStart(5, "0")}-of-a-long-list@departments.elsewhere.example`,
+  );
+  await writeDatabase(
+    `${root.path}/m.db`,
+    "create table m (who text)",
+    `insert into m values ${["alice@example.org", ...many].map((one) => `('${one}')`)}`,
+  );
+  const sql = { database: `${root.path}/m.db`, query: "select who from m where :address <> ''" };
+  for (const more of [{ members: ["alice@example.org", ...many] }, { members: undefined, sql }]) {
+    await using server = await listsOf(more);
+    for (let time = 1; time <= 2; time++) {
+      equal((await post(server)).outcome, "accepted");
+      equal(reached(server).length, time * 6001);
+    }
+    equal(new Set(reached(server)).size, 6001);
+    equal((await server.queue()).length, 0);
+  }
+});
+
+Deno.test("lists: who names a list by several tags in one transaction posts once", async () => {
+  await using server = await listsOf();
+  const { outcome } = await server.send({
+    from: "alice@example.org",
+    to: ["team+1@example.org", "Team@example.org", "TEAM+2@example.org"],
+    content: from("alice@example.org"),
+  });
+  equal(outcome, "accepted");
+  deepEqual(reached(server), ["Bob@example.org", "alice@example.org", "carol@elsewhere.example"]);
+});
+
+Deno.test("lists: killed before it is on record that all have had it, nobody has it twice", async () => {
+  const clock = new FakeClock();
+  const store = memoryStore(clock).for("lists");
+  const all = () => Promise.resolve(["a@example.org", "b@example.org"]);
+  const first = await Progress.open(store, "id", all);
+  await first.done(first.next(1000), ["b@example.org"]);
+  equal(await first.finish(), "some are left");
+  const second = await Progress.open(store, "id", all);
+  deepEqual(second.next(1000), ["b@example.org"]);
+  await second.done(second.next(1000), []);
+  equal(await second.finish(), "over");
+  equal((await Progress.open(store, "id", all)).isOver, true);
+});
+
+Deno.test("lists: while the members can't be asked for beside others who take it, it is seen later who may post", async () => {
+  await using root = await folder();
+  const database = `${root.path}/m.db`;
+  const write = () =>
+    writeDatabase(
+      database,
+      "create table m (who text)",
+      "insert into m values ('alice@example.org'), ('bob@example.org')",
+    );
+  for (
+    const [author, had] of [
+      ["alice@example.org", ["alice@example.org", "bob@example.org"]],
+      ["x@y.example", ["boss@example.org"]],
+    ] as const
+  ) {
+    await write();
+    await using server = await listsOf({
+      members: undefined,
+      sql: { database, query: "select who from m where :address <> ''", timeout: "1h" },
+    });
+    await Deno.remove(database);
+    await server.clock.advance("2s"); // it is looked at once a second
+    const content = from(author);
+    const { outcome } = await server.send({ from: author, to: [team, "boss@example.org"], content });
+    equal(outcome, "accepted");
+    deepEqual(reached(server), ["boss@example.org"]);
+    await write();
+    await server.clock.advance("16m");
+    // The database answers from a thread, whose time is not the test's clock's.
+    for (let look = 0; look < 500 && (await server.queue()).length > 0; look++) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    deepEqual(reached(server), [...had, "boss@example.org"].sort());
   }
 });
 
