@@ -1,22 +1,18 @@
 /** Accounts in an SQLite database: a query gives the password's hash, which is compared here. */
 import { type Host, path, z } from "../../server/plugin.ts";
 import { patience } from "../directory/directory.ts";
-import { openSql } from "../directory/sql.ts";
+import { addressQuery, openSql } from "../directory/sql.ts";
 import { type AccountKeeper, accountOf, type Asked, type Said } from "./elsewhere.ts";
 import { type Passwords, unmatchable } from "./hash.ts";
 import { type PasswordHash, readHash } from "./phc.ts";
 
-const query = z.string().refine((text) => /[:@$](?:address|local)\b/.test(text), {
-  message: "asks about no address: use :address, or :local and :domain",
-});
-
 /** The option `sql`. */
 export const sqlOption = z.object({
   database: path().describe("The SQLite database's file; it is only read"),
-  query: query.describe(
+  query: addressQuery.describe(
     "One SELECT for the password's hash, as in the users file, with `:address`, `:local` and `:domain`; lower case",
   ),
-  sendAs: query.optional().describe(
+  sendAs: addressQuery.optional().describe(
     "One SELECT for the other addresses that the account may send as, a row each",
   ),
   timeout: patience,

@@ -63,6 +63,10 @@ interface Kept {
   readonly found: readonly string[] | null;
 }
 
+/** UTF-16 units of the longest answer that a cache takes, and how many longer ones are kept beside it: members of long lists. */
+const longest = 200_000;
+const mostLong = 8;
+
 /** How long nobody is asked after a failure: each who comes would wait for as long as the first, and what is ill had no rest. */
 const pause = 1000;
 
@@ -73,6 +77,7 @@ export class Directory {
   readonly #host: DirectoryHost;
   readonly #key: string;
   readonly #asking = new Map<string, Promise<readonly string[] | undefined>>();
+  readonly #long = new Map<string, Kept>();
   #failed: { readonly at: number; readonly error: Error } | undefined;
 
   constructor(source: Source, keep: Keeping, host: DirectoryHost) {
@@ -90,7 +95,8 @@ export class Directory {
    */
   async find(name: Name): Promise<readonly string[] | undefined> {
     const key = `${this.#key} ${addressOf(name)}`;
-    const kept = await this.#host.cache.get<{ at: number; found: string[] | null }>(key);
+    const kept = this.#long.get(key) ??
+      await this.#host.cache.get<{ at: number; found: string[] | null }>(key);
     const age = kept ? this.#host.clock.now() - kept.at : undefined;
     if (kept && age! >= 0 && age! < (kept.found ? this.#keep.yes : this.#keep.no)) {
       return kept.found ?? undefined;
@@ -125,8 +131,23 @@ export class Directory {
     this.#failed = undefined;
     const { yes, no, stale } = this.#keep;
     const kept: Kept = { at: clock.now(), found: found ?? null };
-    await cache.set(key, { ...kept }, { ttl: `${found ? yes + stale : no}ms` });
+    if (this.#keepLong(key, kept)) return found;
+    await cache.set(key, { ...kept, found: kept.found && [...kept.found] }, {
+      ttl: `${Math.ceil((found ? yes + stale : no) / 1000)}s`, // a number of milliseconds may be too long for a duration
+    });
     return found;
+  }
+
+  /** Whether it is too long for the cache, and kept here. */
+  #keepLong(key: string, kept: Kept): boolean {
+    this.#long.delete(key);
+    if (JSON.stringify(kept).length <= longest) return false;
+    this.#long.set(key, kept);
+    for (const oldest of this.#long.keys()) {
+      if (this.#long.size <= mostLong) break;
+      this.#long.delete(oldest);
+    }
+    return true;
   }
 
   async #inTime(name: Name): Promise<readonly string[] | undefined> {
@@ -142,7 +163,7 @@ export class Directory {
     try {
       return await Promise.race([look(name, late.signal), lateness.promise]);
     } catch (error) {
-      // What one entry says may be wrong with it alone; only who doesn't answer is left in peace.
+      // What one entry says may be wrong with it alone, and a stranger can ask for it; only who doesn't answer is left in peace.
       if (!(error instanceof Unusable)) this.#failed = { at: clock.now(), error: error as Error };
       throw error;
     } finally {
@@ -151,7 +172,7 @@ export class Directory {
   }
 }
 
-/** What was answered about this one name can't be meant. */
+/** There was an answer, and it is no word on whether this one name is there; about others it says nothing. */
 export class Unusable extends Error {
   override readonly name = "Unusable";
 }

@@ -41,6 +41,7 @@ export function openHttp({ url, tokenFile, headers, timeout }: HttpHow, read: Re
   const { origin } = new URL(url.replaceAll(/[{}]/g, ""));
   const depth = (address: URL) => address.pathname.split("/").length;
   const about = `http: ${url.replace(/\?.*/s, "?…")}`; // a key may stand behind the ?
+  const asksByPath = url.split("?", 1)[0]!.includes("{local}");
   const problem = (text: string) => new Error(`${about}: ${text}`);
   return {
     about,
@@ -49,6 +50,7 @@ export function openHttp({ url, tokenFile, headers, timeout }: HttpHow, read: Re
     async look(name, signal) {
       const asked = address(url, name);
       // `..` is a step in a path however it is escaped, so that another resource would answer.
+      if (name.local === "" && asksByPath) return undefined; // what stands at `/aliases/` is mostly all of them
       if (asked.origin !== origin || depth(asked) !== depth(address(url, harmless))) return undefined;
       const fields = new Headers(headers);
       if (tokenFile !== undefined) {
@@ -64,7 +66,8 @@ export function openHttp({ url, tokenFile, headers, timeout }: HttpHow, read: Re
       }
       if (!answer.ok) {
         await answer.body?.cancel();
-        throw problem(`it answers ${answer.status}`);
+        const text = `${about}: it answers ${answer.status}`;
+        throw overloaded.has(answer.status) ? new Error(text) : new Unusable(text);
       }
       const body = await textOf(answer).catch((error) => {
         throw problem(error instanceof RangeError ? error.message : "its answer is cut off");
@@ -78,6 +81,9 @@ export function openHttp({ url, tokenFile, headers, timeout }: HttpHow, read: Re
     close() {},
   };
 }
+
+/** It can't answer anybody now. With any other status it has: a 500 may be this one address's fault. */
+const overloaded: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 
 const harmless: Name = { local: "x", domain: "example.org" };
 

@@ -23,12 +23,30 @@ export interface Opening {
   readonly most: number;
 }
 
+/** The parameters of a query, outside of its texts, quoted names and comments. */
+function parametersIn(query: string): string[] {
+  const others = /'[^']*'|"[^"]*"|`[^`]*`|\[[^\]]*\]|--[^\n]*|\/\*.*?(?:\*\/|$)/gs;
+  return query.replaceAll(others, " ").match(/[:@$]\w+|\?\d*/g) ?? [];
+}
+
+/** A query that is about an address. */
+export const addressQuery = z.string().superRefine((text, context) => {
+  const problem = (message: string) => context.addIssue({ code: "custom", message });
+  const given = parametersIn(text);
+  const strange = given.find((one) => !/^[:@$](?:address|local|domain)$/.test(one));
+  // SQLite takes one that nobody gives as NULL, so that nobody would exist.
+  if (strange !== undefined) problem(`has the parameter ${strange}: it can be :address, :local or :domain`);
+  else if (!given.some((one) => /address|local/.test(one))) {
+    problem("asks about no address: use :address, or :local and :domain");
+  }
+});
+
 /** The option `sql`, whose query is about an address. */
 export const sqlOption = z.object({
   database: path().describe("The SQLite database's file; it is only read"),
-  query: z.string().refine((text) => /[:@$](?:address|local)\b/.test(text), {
-    message: "asks about no address: use :address, or :local and :domain",
-  }).describe("One SELECT with the parameters `:address`, `:local` and `:domain`; they are lower case"),
+  query: addressQuery.describe(
+    "One SELECT with the parameters `:address`, `:local` and `:domain`; they are lower case",
+  ),
   timeout: patience,
 });
 

@@ -42,6 +42,7 @@ function current(looks: boolean): StatementSync {
     const statement = database.prepare(opening.query);
     if (statement.columns().length === 0) throw new Error("the query is no SELECT");
     statement.setAllowUnknownNamedParameters(true); // it need not use them all
+    statement.setReadBigInts(true); // the first column may be an id, and a larger one can't be read otherwise
     open = { database, statement, file };
     return statement;
   } catch (error) {

@@ -1,7 +1,7 @@
 /** Asking the next hop itself whether it takes mail for an address, before a client's message is. */
 import { type Host, type Reject, z } from "../../server/plugin.ts";
 import { join } from "../addresses.ts";
-import { patience, type Source } from "../directory/directory.ts";
+import { patience, type Source, Unusable } from "../directory/directory.ts";
 import { hopsOf, nextHop, oneOfHosts } from "../next_hop.ts";
 
 /** The option `nextHop`. */
@@ -23,13 +23,15 @@ export function openNextHop(
       const said = await host.verify(address, { hops, signal });
       if (said.verdict === "accept") return [address];
       if (said.verdict === "reject" && isUnknown(said)) return undefined;
-      throw new Error(
-        `nextHop: ${names} does not say whether an address exists: ${said.status} ${said.text}`,
-      );
+      const text = `nextHop: ${names} does not say whether an address exists: ${said.status} ${said.text}`;
+      throw said.status === notReached ? new Error(text) : new Unusable(text);
     },
     close() {},
   };
 }
+
+/** What `host.verify` says where no connection came about, or it was lost. */
+const notReached = "4.4.1";
 
 /**
  * Whether it is the address that is refused (RFC 3463 §3.2, §3.3), and not us: a next hop that has us on a block list says 5.7.1 to

@@ -123,3 +123,16 @@ Deno.test("aliases: one place, and the domains that are looked up", async () => 
   ];
   for (const [given, problem] of table) await rejects(served(given), problem);
 });
+
+Deno.test("aliases from a web service: what stands where all of them are listed is nobody's catch-all", async () => {
+  await using service = await serve((path) =>
+    path.endsWith("/sales")
+      ? Response.json(["alice@example.org"])
+      : path.endsWith("/")
+      ? Response.json(["sales@example.org", "boss@example.org"])
+      : new Response(null, { status: 404 })
+  );
+  await using server = await served({ http: { url: `${service.url}/aliases/{domain}/{local}` } });
+  equal(await reached(server, "sales@example.org"), "alice@example.org");
+  equal(await reached(server, "nobody@example.org"), "550 5.1.1");
+});

@@ -5,14 +5,19 @@ import { memoryStore } from "../../../server/store.ts";
 import { FakeClock } from "../../../server/testing/clock.ts";
 import { memoryLog } from "../../../server/testing/log.ts";
 
-const keep = { yes: 60_000, no: 10_000, stale: 600_000 };
+const usual = { yes: 60_000, no: 10_000, stale: 600_000 };
 const alice = { local: "alice", domain: "example.org" };
 
 function open(
   look: Look,
-  more: { identity?: string; cache?: ReturnType<typeof memoryStore>; clock?: FakeClock } = {},
+  more: {
+    identity?: string;
+    cache?: ReturnType<typeof memoryStore>;
+    clock?: FakeClock;
+    keep?: { yes: number; no: number; stale: number };
+  } = {},
 ) {
-  const { clock = new FakeClock(), identity = "x" } = more;
+  const { clock = new FakeClock(), identity = "x", keep = usual } = more;
   const cache = more.cache ?? memoryStore(clock);
   const log = memoryLog();
   const source = { about: "test: here", identity, timeout: 5000, look, close() {} };
@@ -114,4 +119,21 @@ Deno.test("directory: after a reload another source doesn't answer with what the
   deepEqual(await other.directory.find(alice), ["other"]);
   const same = open(() => Promise.reject(new Error("not asked")), one);
   deepEqual(await same.directory.find(alice), ["one"]);
+});
+
+Deno.test("directory: answers may be long, and may be kept for weeks or not at all", async () => {
+  const long = Array.from({ length: 8000 }, (_, at) => `${at} ${"x".repeat(40)}`);
+  for (const days of [0, 40]) {
+    for (const found of [["a"], long]) {
+      let asked = 0;
+      const age = days * 86_400_000;
+      const { clock, directory } = open(() => Promise.resolve(asked++ < 1 ? found : undefined), {
+        keep: { yes: age, no: 0, stale: 0 },
+      });
+      deepEqual(await directory.find(alice), found);
+      await clock.advance("39d");
+      deepEqual(await directory.find(alice), days === 0 ? undefined : found);
+      equal(asked, days === 0 ? 2 : 1);
+    }
+  }
 });

@@ -232,3 +232,35 @@ Deno.test("recipients: what is wrong with its options is said", async () => {
   ];
   for (const [given, problem] of rows) await rejects(withIt(given), problem, JSON.stringify(given));
 });
+
+Deno.test("recipients: an address about which nothing is said doesn't put off the others", async () => {
+  await using service = await serve((path) =>
+    new Response(null, { status: path.includes("odd") ? 500 : 200 })
+  );
+  await using byHttp = await withIt({ http: { url: `${service.url}/u/{address}` } });
+  await using byHop = await withIt({ nextHop: { host: "inside.test", port: 2525 } });
+  byHop.nextHop = ({ to }) => to.startsWith("odd") ? defer("4.2.2", "Mailbox full") : undefined;
+  for (const server of [byHttp, byHop]) {
+    equal(await said(server, "odd@example.org"), "451 4.3.0");
+    equal(await said(server, "alice@example.org"), "250 2.0.0");
+  }
+});
+
+Deno.test("recipients: a query whose parameter nobody gives is a mistake; large ids are ids", async () => {
+  await using root = await folder();
+  const database = `${root.path}/users.db`;
+  await writeDatabase(
+    database,
+    "create table box (id integer, address text)",
+    "insert into box values (9223372036854775807, 'alice@example.org')",
+  );
+  for (const where of ["address = :address and x = :dom", "address = :address and x = ?", "address = ?1"]) {
+    await rejects(
+      withIt({ sql: { database, query: `select id from box where ${where}` } }),
+      /has the parameter|asks about no address/,
+    );
+  }
+  const query = "select id from box where address = :address and ':x' <> '@y' -- :z";
+  await using server = await withIt({ sql: { database, query } });
+  equal(await said(server, "alice@example.org"), "250 2.0.0");
+});
