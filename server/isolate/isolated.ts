@@ -58,6 +58,9 @@ export class OptionsRefused extends Error {
 const firstWait = 1000;
 const longestWait = 60_000;
 
+/** Milliseconds that a plugin may take to be there again: import and `setup`. */
+const longestStart = 60_000;
+
 /** The plugin, from its first Worker to the end of its generation. */
 export class Isolated {
   readonly #options: IsolatedOptions;
@@ -179,6 +182,8 @@ export class Isolated {
 
   async #end(): Promise<void> {
     this.#isOver = true;
+    // One that is only starting has nothing to end, and may start for ever.
+    if (this.#starting) this.#worker.terminate(new Error("the plugin has ended"));
     await this.#starting?.catch(() => {});
     await this.#worker.end();
   }
@@ -214,11 +219,7 @@ export class Isolated {
         );
       }
       this.#worker = this.#start();
-      await this.#worker.describe();
-      const registered = await setUp(this.#worker, {
-        ...this.#setUp.message,
-        now: this.#options.services.clock.now(),
-      });
+      const registered = await this.#inTime(this.#setUpAgain(this.#worker, this.#setUp.message));
       if (JSON.stringify(registered) !== JSON.stringify(this.#setUp.registered)) {
         throw new Error("its setup has registered other things than before");
       }
@@ -228,6 +229,25 @@ export class Isolated {
         this.#died(textOf(error));
       }
       throw error;
+    }
+  }
+
+  async #setUpAgain(worker: PluginWorker, message: ToWorker & { kind: "setup" }): Promise<SetUp> {
+    await worker.describe();
+    return await setUp(worker, { ...message, now: this.#options.services.clock.now() });
+  }
+
+  /** The loader has waited no longer; without an end nobody would ever start it again. */
+  async #inTime<T>(starting: Promise<T>): Promise<T> {
+    const late = Promise.withResolvers<never>();
+    const cancel = this.#options.services.clock.after(
+      longestStart,
+      () => late.reject(new Error(`it was not set up within ${longestStart / 1000} s`)),
+    );
+    try {
+      return await Promise.race([starting, late.promise]);
+    } finally {
+      cancel();
     }
   }
 

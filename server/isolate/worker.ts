@@ -114,6 +114,7 @@ export class PluginWorker {
   /** Sets the plugin up; answers what it has said to that. */
   setUp(message: ToWorker & { kind: "setup" }): Promise<FromWorker> {
     this.#beginning = Promise.withResolvers();
+    if (this.#isOver) this.#beginning.reject(new Error("the plugin has ended"));
     this.#post(message);
     return this.#beginning.promise;
   }

@@ -95,6 +95,43 @@ Deno.test("isolate: a plugin that blocks is ended at its time-out, its transacti
   equal((await client.command("RCPT TO:<bob@example.com>")).code, 250);
 });
 
+Deno.test("isolate: one that is not there again within a minute is started anew, and a generation ends while it starts", async () => {
+  await using folder = await Folder.of({
+    "mine.ts": `export default ({ accept, definePlugin }: any) => definePlugin({
+  name: "mine",
+  async setup(on: any, options: any, host: any) {
+    on("rcpt", (session: any, { user }: any) => user === "end" ? Deno.exit() : accept());
+    const starts = await host.store.increment("starts", 1, { ttl: "1d" });
+    host.log.info("start " + starts);
+    if (starts === 2 || starts === 4) await new Promise(() => {});
+  },
+});
+`,
+  });
+  const use = new URL(`file://${folder.path}/mine.ts`);
+  await using server = await testServer({ plugins: [{ use, isolate: {}, timeout: "10m" }] });
+  const client = server.connect();
+  await client.reply();
+  await client.command("EHLO client.example");
+  await client.command("MAIL FROM:<a@example.org>");
+  const rcpt = async (user: string) => (await client.command(`RCPT TO:<${user}@example.com>`)).code;
+  equal(await rcpt("end"), 451);
+  const waiting = rcpt("bob");
+  await logged(server.log, "start 2");
+  await server.clock.advance("1m");
+  equal(await waiting, 451);
+  await server.clock.advance("1m"); // it is left alone for a while
+  equal(await rcpt("bob"), 250);
+  equal(await rcpt("end"), 451);
+  await server.clock.advance("1m");
+  const last = rcpt("bob");
+  await logged(server.log, "start 4");
+  client.abort();
+  await last.catch(() => {});
+  await server.clock.advance("10s"); // it is noticed
+  await client.closed; // and the end of the block ends the generation
+});
+
 Deno.test("isolate: store, cache, clock, dns and log of the host work from inside", async () => {
   await using folder = await Folder.of({
     "postrider.yaml": isolated(),
