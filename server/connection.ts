@@ -173,7 +173,9 @@ class Connection {
     const trusted = options.isTrusted(address);
     const remote = { address, network: options.networkOf(address), port };
     this.#session = new ClientSession(id, traits.role, traits.protocol, remote, trusted);
-    this.#session.tls = channel.tls;
+    const { tls } = channel;
+    // A certificate that was shown before XCLIENT is the proxy's own: its clients are not to relay by it.
+    this.#session.tls = tls && coming.introduced ? { ...tls, client: undefined } : tls;
     this.#session.user = options.dry?.user;
     this.#log = options.log.with({ session: id, ip: address });
     const offersAuth = traits.role === "submission" || traits.auth;

@@ -3,7 +3,7 @@ import { deepStrictEqual as deepEqual, match, strictEqual as equal } from "node:
 import { memoryChannel } from "../server/channel/memory.ts";
 import type { Introducer } from "../server/connection.ts";
 import type { Generation, Instance } from "../server/generation.ts";
-import { accept, type Hooks, reject } from "../server/plugin.ts";
+import { accept, type ClientCertificate, type Hooks, reject } from "../server/plugin.ts";
 import { Sessions } from "../server/sessions.ts";
 import { MemorySpool } from "../server/spool/memory.ts";
 import { countingIds, FakeClock, memoryLog } from "../server/testing/mod.ts";
@@ -22,7 +22,8 @@ interface Rig {
 async function proxied(
   handlers: Partial<Hooks>,
   use: (rig: Rig) => Promise<void>,
-  { proxy = {}, mechanisms = [], trusted = [] }: {
+  { proxy = {}, mechanisms = [], trusted = [], shown }: {
+    shown?: ClientCertificate;
     proxy?: Partial<Introducer> | "none";
     mechanisms?: Instance["mechanisms"];
     trusted?: readonly string[];
@@ -81,7 +82,9 @@ async function proxied(
     },
     ...(proxy === "none" ? {} : proxy),
   };
-  const { client, server } = memoryChannel({ remote: { address: "10.0.0.5", port: 999 } });
+  const remote = { address: "10.0.0.5", port: 999 };
+  const { client, server } = memoryChannel({ remote, tls: shown ? "implicit" : "starttls" });
+  if (shown) Object.defineProperty(server, "tls", { value: { ...server.tls, client: shown } });
   const traits = { role: "mx", protocol: "smtp", auth: true, allowPlain: false } as const;
   const over = sessions.serve(server, traits, proxy === "none" ? undefined : introducer);
   const reply = async () => {
@@ -156,6 +159,18 @@ Deno.test("R03 XCLIENT an objection to the client is the reply, and closes", () 
     match(await say(introduction), /^554 .*Not you/);
     await rest().then(() => equal(true, false, "it goes on"), () => {});
   }));
+
+Deno.test("R03 XCLIENT a certificate that the proxy has shown is not its client's", async () => {
+  const seen: [address: string, subject: string | undefined][] = [];
+  const connect: Hooks["connect"] = ({ remote, tls }) =>
+    void seen.push([remote.address, tls?.client?.subject]);
+  const shown = { fingerprint: "00".repeat(32), subject: "CN=proxy", names: [], trust: "trusted" } as const;
+  await proxied({ connect }, async ({ say }) => {
+    match(await say("EHLO proxy.example"), /^250/);
+    match(await say(introduction), /^220 /);
+  }, { shown });
+  deepEqual(seen, [["10.0.0.5", "CN=proxy"], ["192.0.2.7", undefined]]);
+});
 
 Deno.test("R03 XCLIENT from nobody's proxy is refused, and not offered", () =>
   proxied({}, async ({ say }) => {
