@@ -32,12 +32,17 @@ export interface AccountKeeper {
   close(): void;
 }
 
+/** Questions under way at a time, all together and for one client network: who has gone has his answered, too. */
+const most = 512, mostOfNetwork = 16;
+
 /** Decides attempts as `Logins` does: one at a time for each pair of network and name, with the same back-off (CASES U04). */
 export class LoginsElsewhere {
   readonly #keeper: AccountKeeper;
   readonly #clock: Pick<Host["clock"], "sleep">;
   readonly #backoff: Backoff;
   readonly #turns = new Turns();
+  readonly #ofNetwork = new Map<string, number>();
+  #open = 0;
 
   constructor(keeper: AccountKeeper, host: Pick<Host, "cache" | "clock" | "log">) {
     this.#keeper = keeper;
@@ -56,7 +61,7 @@ export class LoginsElsewhere {
       if (left > 0) return { outcome: "wait", seconds: Math.ceil(left / 1000) };
       // What is no address is nobody's, but asking takes its time, too (CASES U03).
       const asked = { name: name || "nobody@invalid", password, network, client };
-      const said = await this.#inTime(asked, signal);
+      const said = await this.#bounded(network, () => this.#inTime(asked));
       if (said.kind === "busy") return { outcome: "busy" };
       if (said.kind === "wrong" || name === "") {
         await this.#backoff.failed(network, name);
@@ -68,7 +73,26 @@ export class LoginsElsewhere {
     return login === "busy" ? { outcome: "busy" } : login;
   }
 
-  async #inTime(asked: Asked, signal: AbortSignal): Promise<Said> {
+  async #bounded(network: string, ask: () => Promise<Said>): Promise<Said> {
+    const ofNetwork = this.#ofNetwork.get(network) ?? 0;
+    if (this.#open >= most || ofNetwork >= mostOfNetwork) return { kind: "busy" };
+    this.#open++;
+    this.#ofNetwork.set(network, ofNetwork + 1);
+    try {
+      return await ask();
+    } finally {
+      this.#open--;
+      const left = this.#ofNetwork.get(network)! - 1;
+      if (left === 0) this.#ofNetwork.delete(network);
+      else this.#ofNetwork.set(network, left);
+    }
+  }
+
+  /**
+   * Not ended when the client goes: a no takes longer than a yes (2 s with Dovecot), and who left before it came would never have
+   * guessed wrong. Nor may one that goes end a database's thread, which all others wait for.
+   */
+  async #inTime(asked: Asked): Promise<Said> {
     const { about, timeout } = this.#keeper;
     const over = new AbortController();
     const late = this.#clock.sleep(timeout, over.signal).then(() => {
@@ -78,7 +102,7 @@ export class LoginsElsewhere {
     });
     late.catch(() => {}); // it is over, in time
     try {
-      return await Promise.race([this.#keeper.ask(asked, AbortSignal.any([signal, over.signal])), late]);
+      return await Promise.race([this.#keeper.ask(asked, over.signal), late]);
     } finally {
       over.abort();
     }

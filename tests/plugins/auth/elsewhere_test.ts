@@ -177,8 +177,8 @@ function logins(say: (asked: Asked, signal: AbortSignal) => Promise<Said> | Said
     },
   };
   const elsewhere = new LoginsElsewhere(keeper, host);
-  const attempt = async (user = alice) =>
-    (await elsewhere.attempt({ user, password: "p", network: "192.0.2.0/24", client: "192.0.2.7" }, patient))
+  const attempt = async (user = alice, signal = patient) =>
+    (await elsewhere.attempt({ user, password: "p", network: "192.0.2.0/24", client: "192.0.2.7" }, signal))
       .outcome;
   return { ...host, names, attempt };
 }
@@ -194,6 +194,36 @@ Deno.test("U03 U04 auth elsewhere: failures back off; what is no address is aske
   for (let i = 0; i < 20 && outcome === "wrong"; i++) outcome = await attempt("bob@example.org");
   equal(outcome, "wait");
   equal(await attempt(), "right", "others go on");
+});
+
+Deno.test("U04 auth elsewhere: who goes before the no comes has guessed wrong all the same", async () => {
+  let asked = Promise.withResolvers<PromiseWithResolvers<Said>>();
+  const { attempt } = logins((_asked, signal) => {
+    const answer = Promise.withResolvers<Said>();
+    signal.addEventListener("abort", () => answer.reject(signal.reason), { once: true });
+    asked.resolve(answer);
+    return answer.promise;
+  });
+  for (let guess = 0; guess < 3; guess++) {
+    const gone = new AbortController();
+    const attempted = attempt(alice, gone.signal).catch(() => "nothing was said");
+    const answer = await asked.promise;
+    gone.abort(new Error("the client has gone"));
+    answer.resolve({ kind: "wrong" });
+    equal(await attempted, "wrong");
+    asked = Promise.withResolvers();
+  }
+  equal(await attempt(), "wait");
+});
+
+Deno.test("auth elsewhere: one network has no more than 16 questions open", async () => {
+  const answer = Promise.withResolvers<Said>();
+  const { attempt } = logins(() => answer.promise);
+  const all = Array.from({ length: 17 }, (_, i) => attempt(`user${i}@example.org`));
+  equal(await all[16], "busy");
+  answer.resolve({ kind: "wrong" });
+  deepEqual(await Promise.all(all.slice(0, 16)), Array(16).fill("wrong"));
+  equal(await attempt("another@example.org"), "wrong");
 });
 
 Deno.test("auth elsewhere: who doesn't answer in time has said nothing, and it is no failure of the client's", async () => {
