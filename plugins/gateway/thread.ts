@@ -1,4 +1,5 @@
 /** Work for which the event loop has no time: done by a Worker that is started when there is some. */
+import { assertRoomForWorker } from "../worker_room.ts";
 
 /** What a Worker is asked; it answers with the same number. */
 export interface Asked<Q> {
@@ -29,8 +30,9 @@ export class Thread<Q, A> {
   ask(question: Q, given: Transferable[]): Promise<A> {
     return new Promise((resolve, reject) => {
       const number = ++this.#last;
-      this.#waiting.set(number, { resolve, reject });
-      this.#running().postMessage({ number, question } satisfies Asked<Q>, given);
+      const worker = this.#running();
+      worker.postMessage({ number, question } satisfies Asked<Q>, given);
+      this.#waiting.set(number, { resolve, reject }); // who could not be asked is not waited for
     });
   }
 
@@ -43,6 +45,7 @@ export class Thread<Q, A> {
 
   #running(): Worker {
     if (this.#worker) return this.#worker;
+    assertRoomForWorker();
     const worker = this.start();
     worker.addEventListener("message", ({ data }: MessageEvent<Said<A>>) => {
       const waiting = this.#waiting.get(data.number);

@@ -52,7 +52,7 @@ export class Idempotency {
 
   async #claim(where: string, fingerprint: string): Promise<Claim> {
     const { store, cache } = this.host;
-    const how = { ttl: `${this.remember}ms` } as const;
+    const how = { ttl: `${Math.ceil(this.remember / 1000)}s` } as const; // two weeks in ms are too long for a duration
     const begun: Kept = { fingerprint, id: null, recipients: [] };
     const kept = await store.getOrSet<Kept>(where, begun, how);
     if (kept.fingerprint !== fingerprint) {

@@ -70,7 +70,6 @@ export default definePlugin({
         const timer = setTimeout(resolve, lastWords);
         await Promise.race([gone, late]);
         clearTimeout(timer);
-        server.cut();
       };
     });
     return () => thread.close();
@@ -82,8 +81,6 @@ interface Listening {
   readonly addr: Deno.NetAddr;
   /** No more connections. */
   shutdown(): Promise<void>;
-  /** Ends those there are. */
-  cut(): void;
 }
 
 /** @throws {Error} in an operator's words. */
@@ -95,7 +92,6 @@ async function listen(
   const tls = cert === undefined
     ? {}
     : { cert: await Deno.readTextFile(cert), key: await Deno.readTextFile(key!) };
-  const over = new AbortController();
   for (let waited = 0;; waited += step) {
     try {
       const server = Deno.serve(
@@ -112,7 +108,6 @@ async function listen(
       return {
         addr: server.addr as Deno.NetAddr,
         shutdown: () => server.shutdown(),
-        cut: () => over.abort(),
       };
     } catch (error) {
       if (!(error instanceof Deno.errors.AddrInUse) || waited >= patience) {

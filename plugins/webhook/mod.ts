@@ -61,7 +61,7 @@ export default definePlugin({
         url: receiver.origin,
       });
     }
-    const takingApart = new TakingApart();
+    const takingApart = new TakingApart(host.clock);
     const via = host.transport("webhook", deliverBy(given, receiver, takingApart, host), {
       inline: given.beforeReply,
       timeout: 2 * timeLimit + 10_000, // for its turn as long as for itself
@@ -110,7 +110,7 @@ function deliverBy(options: Options, receiver: Receiver, takingApart: TakingApar
       const seconds = Math.floor(host.clock.now() / 1000);
       const post = options.body === "raw"
         ? await rawPost(message, target!, id, seconds, receiver)
-        : await jsonPost(message, target!, id, seconds, receiver, takingApart, options);
+        : await jsonPost(message, target!, id, seconds, receiver, takingApart, options, inTime);
       const headers = { ...post.headers, "idempotency-key": `"${id}"` };
       const answer = await receiver.post({ ...post, headers }, inTime);
       const outcome = outcomeOf(answer, receiver.origin);
@@ -155,13 +155,14 @@ async function jsonPost(
   receiver: Receiver,
   takingApart: TakingApart,
   { max, attachments }: Options,
+  signal: AbortSignal,
 ): Promise<Post> {
   const content = message.size <= max ? { content: await message.bytes(max) } : {};
   const top = {
     ...{ id: message.id, ...envelopeOf(target), size: message.size },
     headers: Array.from(message.headers, ([name, value]) => ({ name, value })),
   };
-  const body = await takingApart.make({ ...content, top, inline: attachments });
+  const body = await takingApart.make({ ...content, top, inline: attachments }, signal);
   const headers = await signWhole(id, seconds, body, await receiver.secrets());
   return { headers: { ...headers, "content-type": "application/json" }, body };
 }

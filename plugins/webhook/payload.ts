@@ -3,8 +3,10 @@ import PostalMime, { type Address, type Attachment, type Email } from "postal-mi
 
 /** What is made into JSON. */
 export interface Source {
-  /** The message; absent: it is too large to be taken apart. */
+  /** The message; absent: it is not taken apart. */
   readonly content?: Uint8Array<ArrayBuffer>;
+  /** Why not; default: it is too large. */
+  readonly unread?: string;
   /** What stands in front of the message's own parts. */
   readonly top: Readonly<Record<string, unknown>>;
   /** Octets of all attachments together that stand in it; those beyond are told without their content. */
@@ -17,8 +19,10 @@ interface Person {
 }
 
 /** Makes the body of a post. Never rejects. */
-export async function makePayload({ content, top, inline }: Source): Promise<Uint8Array<ArrayBuffer>> {
-  const parts = content ? await partsOf(content, inline) : { parsed: "too large" };
+export async function makePayload(
+  { content, unread = "too large", top, inline }: Source,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const parts = content ? await partsOf(content, inline) : { parsed: unread };
   return new TextEncoder().encode(JSON.stringify({ ...top, ...parts }));
 }
 

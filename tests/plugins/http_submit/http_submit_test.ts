@@ -126,6 +126,15 @@ Deno.test("http-submit: an Idempotency-Key is answered as before, also after a r
   equal(rig.server.delivered.length, 1);
 });
 
+Deno.test("http-submit: an Idempotency-Key may be known for weeks", async () => {
+  await using rig = await start({ remember: "60d" });
+  const headers = { "idempotency-key": "once" };
+  const first = await rig.post(least, { headers });
+  equal(first.status, 202);
+  await rig.server.clock.advance("59d");
+  equal((await rig.post(least, { headers })).id, first.id);
+});
+
 Deno.test("http-submit: two requests with one Idempotency-Key at a time are one message", async () => {
   const held = Promise.withResolvers<void>();
   const arrived = Promise.withResolvers<void>();

@@ -1,8 +1,10 @@
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
 import fc from "fast-check";
 import { makePayload } from "../../../plugins/webhook/payload.ts";
+import { FakeClock } from "../../../server/testing/clock.ts";
 import { TakingApart } from "../../../plugins/webhook/taking_apart.ts";
 
+const never = new AbortController().signal;
 const utf8 = new TextEncoder();
 const read = (body: Uint8Array) => JSON.parse(new TextDecoder().decode(body));
 
@@ -80,10 +82,29 @@ Deno.test("webhook payload: nesting that is too deep is told, not followed", asy
 
 Deno.test("webhook payload: large messages are taken apart by the Worker, to the same", async () => {
   const large = mixed.replace("Gr=FC=DFe", `Gr=FC=DFe\r\n${"line\r\n".repeat(20_000)}`);
-  const takingApart = new TakingApart();
+  const takingApart = new TakingApart(new FakeClock());
   try {
     const source = () => ({ content: utf8.encode(large), top: { id: "m" }, inline: 1000 });
-    deepEqual(await takingApart.make(source()), await makePayload(source()));
+    deepEqual(await takingApart.make(source(), never), await makePayload(source()));
+  } finally {
+    takingApart.close();
+  }
+});
+
+Deno.test("webhook payload: what takes hours to be taken apart is told by its header, and nobody waits for it", async () => {
+  const part = (type: string, text: string) => `--a\r\nContent-Type: ${type}\r\n\r\n${text}\r\n`;
+  const hostile = "Content-Type: multipart/mixed; boundary=a\r\n\r\n" +
+    part("text/plain", "text") + part("text/html", "<a href=".repeat(250_000)) + "--a--\r\n";
+  const clock = new FakeClock();
+  const takingApart = new TakingApart(clock);
+  try {
+    const make = (text: string) =>
+      takingApart.make({ content: utf8.encode(text), top: { id: "m" }, inline: 0 }, never);
+    const [slow, next] = [make(hostile), make(`Subject: x\r\n\r\n${"line\r\n".repeat(20_000)}`)];
+    await clock.advance("1ms");
+    await clock.advance("10s");
+    deepEqual(read(await slow), { id: "m", parsed: "not readable: taking it apart takes too long" });
+    equal(read(await next).parsed, "whole");
   } finally {
     takingApart.close();
   }
