@@ -43,22 +43,11 @@ export interface Decoded {
   readonly end: boolean;
 }
 
-/** What becomes of a message with a lone CR or LF (`limits.bareNewlines`). */
-export interface ContentOptions {
-  /** `reject`: once one was seen there is no more content, only the end is looked for; the caller refuses the message then. */
-  readonly bareNewlines: "normalize" | "reject";
-}
-
 /** Reads one message as DATA sends it, the final dot included. */
 export class DataDecoder {
-  readonly #reject: boolean;
   readonly #output = new Output();
   #place: Place = "line-start";
   #sawBareNewline = false;
-
-  constructor(how: ContentOptions) {
-    this.#reject = how.bareNewlines === "reject";
-  }
 
   /** Whether a CR or LF was met that is not half of a CRLF. */
   get sawBareNewline(): boolean {
@@ -73,9 +62,7 @@ export class DataDecoder {
     const output = this.#output.begin(input);
     let index = 0;
     while (index < input.length && this.#place !== "end") index = this.#step(output, input, index);
-    const content = output.finish(index);
-    const wanted = !(this.#reject && this.#sawBareNewline);
-    return { content: wanted ? content : nothing, consumed: index, end: this.#place === "end" };
+    return { content: output.finish(index), consumed: index, end: this.#place === "end" };
   }
 
   /** One state, one paragraph: reads at least an octet or changes the state; gives where to go on. */
@@ -133,14 +120,9 @@ export class DataDecoder {
  * of a chunk. Who counts is the caller.
  */
 export class ChunkDecoder {
-  readonly #reject: boolean;
   readonly #output = new Output();
   #place: "in-line" | "cr" = "in-line";
   #sawBareNewline = false;
-
-  constructor(how: ContentOptions = { bareNewlines: "normalize" }) {
-    this.#reject = how.bareNewlines === "reject";
-  }
 
   /** Whether a CR or LF was met that is not half of a CRLF. */
   get sawBareNewline(): boolean {
@@ -164,8 +146,7 @@ export class ChunkDecoder {
       else this.#bare(output, index, CR);
       index++;
     }
-    const content = output.finish(index);
-    return this.#reject && this.#sawBareNewline ? nothing : content;
+    return output.finish(index);
   }
 
   /** Says that the last chunk is over; gives the LF that a final lone CR lacks, else nothing. */
@@ -173,7 +154,7 @@ export class ChunkDecoder {
     if (this.#place === "in-line") return nothing;
     this.#place = "in-line";
     this.#sawBareNewline = true;
-    return this.#reject ? nothing : Uint8Array.of(LF);
+    return Uint8Array.of(LF);
   }
 
   #bare(output: Output, index: number, missing: number): void {

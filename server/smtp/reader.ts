@@ -32,19 +32,18 @@ const more: Portion = { kind: "more" };
 /** The octets of one transaction's message. */
 export class MessageReader {
   readonly #rules: ContentRules;
-  readonly #chunks: ChunkDecoder;
+  readonly #chunks = new ChunkDecoder();
   #octets = 0;
   #reading: Reading;
 
   private constructor(rules: ContentRules, reading: Reading) {
     this.#rules = rules;
-    this.#chunks = new ChunkDecoder(rules);
     this.#reading = reading;
   }
 
   /** For DATA: reads to the final dot. */
   static data(rules: ContentRules): MessageReader {
-    return new MessageReader(rules, { by: "dot", decoder: new DataDecoder(rules), ended: false });
+    return new MessageReader(rules, { by: "dot", decoder: new DataDecoder(), ended: false });
   }
 
   /** For BDAT: reads the octets of the chunks that `chunk` announces. */
@@ -57,7 +56,10 @@ export class MessageReader {
     this.#reading = { by: "number", left: size, size, last };
   }
 
-  /** Reads on; content over the limit is read and dropped (CASES D06). */
+  /**
+   * Reads on; content that will be refused, for its size or its line ends, is read and dropped (CASES D02, D06). Dropped octets count,
+   * too: what is said must not depend on where the stream was cut.
+   */
   next(inbox: Inbox): Portion {
     for (;;) {
       const content = this.#reading.by === "dot"
@@ -65,12 +67,12 @@ export class MessageReader {
         : this.#byNumber(inbox, this.#reading);
       if (!(content instanceof Uint8Array)) return content;
       this.#octets += content.length;
-      if (content.length > 0 && this.#octets <= this.#rules.limit) return { kind: "content", bytes: content };
+      if (content.length > 0 && !this.#problem()) return { kind: "content", bytes: content };
     }
   }
 
   #toDot(inbox: Inbox, reading: Reading & { by: "dot" }): Uint8Array | Portion {
-    if (reading.ended) return { kind: "end", problem: this.#problem(reading.decoder.sawBareNewline) };
+    if (reading.ended) return { kind: "end", problem: this.#problem() };
     if (inbox.size === 0) return more;
     const { content, consumed, end } = reading.decoder.decode(inbox.peek());
     inbox.drop(consumed);
@@ -89,13 +91,19 @@ export class MessageReader {
     if (reading.last) {
       const rest = this.#chunks.flush();
       if (rest.length > 0) return rest;
-      return { kind: "end", problem: this.#problem(this.#chunks.sawBareNewline) };
+      return { kind: "end", problem: this.#problem() };
     }
-    return { kind: "chunk", size: reading.size, problem: this.#problem(false) };
+    // Its line ends are judged when all is there: a CR may be half of what the next chunk begins with.
+    return { kind: "chunk", size: reading.size, problem: this.#isTooBig ? "too-big" : undefined };
   }
 
-  #problem(sawBareNewline: boolean): ContentProblem | undefined {
-    if (this.#octets > this.#rules.limit) return "too-big";
+  get #isTooBig(): boolean {
+    return this.#octets > this.#rules.limit;
+  }
+
+  #problem(): ContentProblem | undefined {
+    if (this.#isTooBig) return "too-big";
+    const { sawBareNewline } = this.#reading.by === "dot" ? this.#reading.decoder : this.#chunks;
     return sawBareNewline && this.#rules.bareNewlines === "reject" ? "bare-newline" : undefined;
   }
 }

@@ -73,7 +73,7 @@ export const mutations: readonly Mutation[] = [
   breaking("D03", "dots are not stuffed", "server/smtp/data.ts", "if (octet === DOT) output.insert(index, DOT);", "", ["smtp/data"]),
   breaking("D03", "a lone dot as first line is content", "server/smtp/data.ts", `#place: Place = "line-start";`, `#place: Place = "in-line";`, ["smtp/data"]),
   breaking("D05", "white space that begins a content is a header", "server/message/header.ts", "if (continues && marks.length === 0) break;", "", ["message/header"]),
-  breaking("D06", "a message over the limit is taken", "server/smtp/reader.ts", `if (this.#octets > this.#rules.limit) return "too-big";`, "", machine),
+  breaking("D06", "a message over the limit is taken", "server/smtp/reader.ts", "return this.#octets > this.#rules.limit;", "return false;", machine),
   breaking("D06", "a declared size is not looked at", session, "if ((params.size ?? 0) > this.#options.limits.message) return this.#say(replies.tooBig);", "", machine),
   breaking("D07", "Received fields are not counted", "server/intake.ts", "if (countReceived(message.received) > this.options.hops) {", "if (countReceived(message.received) > this.options.hops * 100) {", ["dialogs", "intake"]),
   breaking("D08", "results in our name stay", "server/message/submission.ts", "(value) => claimsOurName(value, hostname)", "(value) => claimsOurName(value, hostname) && value === hostname", ["message/submission", "dialogs"]),

@@ -36,14 +36,14 @@ export const data: Target = {
     mustBeStuffed(input, random);
   },
   work(input) {
-    new DataDecoder({ bareNewlines: "normalize" }).decode(input);
+    new DataDecoder().decode(input);
     new DotStuffer().encode(input);
     new ChunkDecoder().decode(input);
   },
 };
 
 function decoded(input: Uint8Array, cut: Cut, random: Random): string {
-  const decoder = new DataDecoder({ bareNewlines: "normalize" });
+  const decoder = new DataDecoder();
   let [content, consumed, ended] = ["", 0, false];
   for (const piece of cutUp(input, cut, random)) {
     const found = decoder.decode(piece);
