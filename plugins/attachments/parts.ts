@@ -15,6 +15,8 @@ export interface Part {
 interface Node {
   readonly contentType: { readonly parsed: Structured; readonly multipart: string | false };
   readonly contentDisposition: { readonly parsed: Structured };
+  /** Every field, unfolded; `key` in lower case. */
+  readonly headers: readonly { readonly key: string; readonly value: string }[];
   readonly content: ArrayBuffer | null;
   readonly childNodes: readonly Node[];
 }
@@ -40,7 +42,7 @@ function collect(node: Node, into: Part[]): void {
   // A multipart without parts is shown as text by some, and its whole content lies here.
   if (node.content === null || (multipart && node.childNodes.length > 0)) return;
   // `filename` and `name` may differ, and clients differ in which they take.
-  const names = [disposition.params.filename, type.params.name].flatMap((name) =>
+  const names = [disposition.params.filename, type.params.name, ...otherNames(node)].flatMap((name) =>
     name ? [decoded(name)] : []
   );
   into.push({
@@ -50,6 +52,31 @@ function collect(node: Node, into: Part[]): void {
     content: new Uint8Array(node.content),
   });
 }
+
+/** A name as a parameter, wherever it stands; quotes that don't end go to the end, so that this takes linear time. */
+const nameParameter =
+  /(?<![\w-])(?:file)?name(\*)?[ \t]*=[ \t]*(?:"((?:[^"\\]|\\[^]?)*)(?:"|$)|([^;\s"]+))/gi;
+
+/** What a parser leaves out and some client takes: a field or a parameter that is there twice, one without its semicolon. */
+function otherNames({ headers }: Node): string[] {
+  return headers.flatMap(({ key, value }) => {
+    if (key !== "content-type" && key !== "content-disposition") return [];
+    return Array.from(value.matchAll(nameParameter), ([, isExtended, quoted, bare = ""]) => {
+      const text = quoted?.replaceAll(/\\([^])/g, "$1") ?? bare;
+      return isExtended ? unescaped(text) : text;
+    });
+  });
+}
+
+/** RFC 8187's form, taken for UTF-8 whatever it says: letters of extensions are ASCII. */
+function unescaped(text: string): string {
+  const octets = utf8.encode(text.slice(text.lastIndexOf("'") + 1)).values();
+  const plain = Array.from(octets, (octet) => String.fromCharCode(octet)).join("")
+    .replaceAll(/%([0-9a-f]{2})/gi, (_, digits: string) => String.fromCharCode(parseInt(digits, 16)));
+  return new TextDecoder().decode(Uint8Array.from(plain, (letter) => letter.charCodeAt(0)));
+}
+
+const utf8 = new TextEncoder();
 
 /** RFC 2047 §5 forbids encoded words there, and many write them. */
 function decoded(name: string): string {

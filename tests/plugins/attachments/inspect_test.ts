@@ -1,4 +1,4 @@
-import { deepStrictEqual as deepEqual, strictEqual as equal } from "node:assert/strict";
+import { deepStrictEqual as deepEqual, ok, strictEqual as equal } from "node:assert/strict";
 import { inspect } from "../../../plugins/attachments/inspect.ts";
 import { mail, packed, program } from "./made.ts";
 
@@ -121,4 +121,41 @@ Deno.test("attachments: of archives inside of one only so many are unpacked, wha
   const { found, closed } = await inspect(message, { ...limits, unpackings: 3 });
   deepEqual(closed, [{ inside: ["all.zip"], name: "4.zip", why: "too much" }]);
   deepEqual(found.filter(({ kind, inside }) => kind === "entry" && inside.length === 1).length, 4);
+});
+
+const ambiguous: readonly (readonly [string, readonly string[]])[] = [
+  ["a parameter twice", ['Content-Disposition: attachment; filename="a.txt"; filename="b.js"']],
+  ["both forms, the plain one last", [
+    "Content-Disposition: attachment; filename*=UTF-8''a.txt; filename=b.js",
+  ]],
+  ["both forms, the other one last", [
+    "Content-Disposition: attachment; filename=a.txt; filename*=UTF-8''b%2Ejs",
+  ]],
+  ["a field twice", [
+    "Content-Disposition: attachment; filename=a.txt",
+    "Content-Disposition: attachment; filename=b.js",
+  ]],
+  ["two types", ["Content-Type: text/plain", "Content-Type: application/octet-stream; name=b.js"]],
+  ["no semicolon", ["Content-Disposition: attachment filename=b.js"]],
+  ["a quote that doesn't end", ['Content-Disposition: attachment; filename="b.js']],
+];
+
+for (const [what, fields] of ambiguous) {
+  Deno.test(`attachments: names that clients read differently are all names: ${what}`, async () => {
+    const { found } = await inspect(
+      octets("Content-Type: multipart/mixed; boundary=b", "", "--b", ...fields, "", "x", "--b--"),
+      limits,
+    );
+    ok(found.some(({ names }) => names.includes("b.js")), JSON.stringify(found));
+  });
+}
+
+Deno.test("attachments: a field of nothing but begun names takes linear time", async () => {
+  const long = `Content-Disposition: attachment; ${'name="'.repeat(40_000)}`;
+  const began = performance.now();
+  await inspect(
+    octets("Content-Type: multipart/mixed; boundary=b", "", "--b", long, "", "x", "--b--"),
+    limits,
+  );
+  ok(performance.now() - began < 5_000);
 });
