@@ -1,7 +1,7 @@
 /** What can be wrong with a message's header: how many there may be of each field (RFC 5322 §3.6), who says he wrote it, and when. Pure. */
 import { addressParser, decodeWords } from "postal-mime";
 import type { Headers } from "../../server/plugin.ts";
-import { domainToASCII } from "node:url";
+import { domainToASCII, domainToUnicode } from "node:url";
 import { readDate } from "./date.ts";
 
 /** The rules, by the names of their options. */
@@ -125,7 +125,7 @@ function authorProblems(fields: readonly string[], { domains, isProven }: Agains
       }
       continue;
     }
-    const claimed = domains.find((one) => names(name, one));
+    const claimed = domains.find((one) => names(name, one) || names(name, domainToUnicode(one) || one));
     if (claimed === undefined) continue;
     problems.push({
       rule: "spoofed",
@@ -139,7 +139,8 @@ function authorsOf(field: string): Author[] {
   return addressParser(field, { flatten: true }).flatMap(({ name, address }) => {
     const at = address?.lastIndexOf("@") ?? -1;
     if (!address || at < 1 || at === address.length - 1) return [];
-    const domain = address.slice(at + 1).toLowerCase();
+    // Blanks around the `@` are §4.4's obsolete form, a dot at the end is the root: readers show neither.
+    const domain = address.slice(at + 1).replaceAll(/\s+/g, "").replace(/\.$/, "").toLowerCase();
     return [{ name: decoded(name), address, domain: domainToASCII(domain) || domain }];
   });
 }

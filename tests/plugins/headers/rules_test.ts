@@ -50,6 +50,16 @@ const table: readonly (readonly [string, readonly string[], readonly string[]])[
   ["two authors", withLines("From: bob@example.net, eve@example.com"), [
     "several: The From field names 2 authors",
   ]],
+  ...["bob @ example.org", "bob@ example.org", "bob@example.org.", "bob\t@\texample.org."].map((from) =>
+    [
+      `our domain as ${JSON.stringify(from)}`,
+      withLines(`From: ${from}`),
+      ["forged: The From field claims example.org, whose users log in to send"],
+    ] as const
+  ),
+  ["a name with our domain as people read it", withLines('From: "Team exämple.org" <eve@example.com>'), [
+    "spoofed: The name in the From field claims xn--exmple-cua.org, the address example.com",
+  ]],
   ["a group", withLines("From: team: bob@example.net;"), []],
   ["no address", withLines("From: MAILER-DAEMON"), [
     "unreadable: The From field holds no address that can be read",
