@@ -63,6 +63,9 @@ function authorsIn(text: string): string[] {
   }
   const authors = [...from, ...all("sender")].flatMap((value) => addressparser(value, { flatten: true }))
     .map(({ address }) => address);
-  if (authors.length === 0) throw new Refusal(400, "The message's From field holds no address");
+  // What is read as no address here may look like somebody's to a reader: `From: =?utf-8?q?eve=40example.org?=`.
+  if (authors.length === 0 || authors.includes("")) {
+    throw new Refusal(400, "The message's From and Sender fields need an address for each name");
+  }
   return authors;
 }

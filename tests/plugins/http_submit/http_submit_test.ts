@@ -81,6 +81,8 @@ Deno.test("http-submit: a whole message keeps its octets, and only the key's aut
       ["From: shop@example.org\r\nSender: eve@example.org\r\n\r\n", 403, /eve@/],
       ["From: shop@example.org\r\nFrom: eve@example.org\r\n\r\n", 400, /several From/],
       ["From: shop@example.org\rFrom: eve@example.org\r\n\r\n", 400, /several From/],
+      ["From: =?utf-8?q?eve=40example.org?=\r\n\r\n", 400, /need an address/],
+      ["From: shop@example.org, Eve\r\n\r\n", 400, /need an address/],
       ["Subject: x\r\n\r\n", 400, /no From/],
       ["x".repeat(300_000), 400, /header is longer/],
     ] as const
