@@ -16,6 +16,7 @@ import { postfixVersion } from "./postfix.ts";
 import { proxy } from "./proxy.ts";
 import { relay, spool } from "./relay.ts";
 import { tracking } from "./tracking.ts";
+import { webhook } from "./webhook.ts";
 import * as report from "./report.ts";
 import type { Goal, Measured } from "./report.ts";
 import { type Extent, inTurn, type Part, percents, small, warmUp, withPeers } from "./rounds.ts";
@@ -24,7 +25,7 @@ const usage = `deno task bench [--quick] [--rounds N] [--only PART,…] [--peer 
 
   --quick   fewer and shorter rounds, in a minute; README.md stays as it is
   --only    some of the parts: rate, maildir, relay, spool, proxy, backlog, hung, idle, large,
-            tracking, authors, isolated, authentication; README.md stays as it is
+            tracking, authors, isolated, authentication, webhook; README.md stays as it is
   --peer    another server, which listens on this port already and throws mail away
   --dir     where queues and maildirs are: on the disk that is meant; default the folder for temporary files
 `;
@@ -169,6 +170,7 @@ const all: Record<string, (folder: string, extent: Extent) => Promise<Part[]>> =
     authors,
     isolated,
     authentication,
+    webhook,
   },
 };
 
