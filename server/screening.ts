@@ -117,7 +117,8 @@ export class Screens {
   ): Promise<Screened> {
     const { spool, hostname, newBody, observations, metrics } = this.options;
     const { envelope: { id, screening } } = queued;
-    if (!screening) return { kind: "passed" };
+    const asked = due.filter((index) => screening?.recipients.includes(index));
+    if (!screening || asked.length === 0) return { kind: "passed" }; // who was let pass is asked about no more
     const only = this.#stillThere(id, screening, chain);
     if (only.length === 0) {
       await spool.amend(id, (envelope) => screenedAs(envelope, undefined));
@@ -134,7 +135,7 @@ export class Screens {
         ...{ queued, screening, chain, only, base, message, stopping },
         ...standIns(queued, screening),
         watching: observations && chain.observes ? new Watching(observations, metrics) : undefined,
-      }, due);
+      }, asked);
     } finally {
       await message.discard();
       await base.body?.discard();

@@ -476,3 +476,36 @@ for (const how of ["was not due", "could not be asked about"]) {
     equal((await server.queue()).length, 0);
   });
 }
+
+Deno.test("queued: who was let pass is asked about no more, though his delivery is tried again while another waits to be asked about", async () => {
+  let isFirst = true;
+  const taken: string[] = [];
+  const flaky = definePlugin({
+    name: "flaky",
+    setup(on, _options, host) {
+      const via = host.transport("flaky", (_message, targets) => {
+        if (isFirst) return Promise.resolve(defer("4.2.1", "Busy"));
+        taken.push(...[targets].flat().map(({ address }) => address));
+        return Promise.resolve({ verdict: "delivered" as const, text: "kept" });
+      });
+      on("resolve", ({ user }) => user === "alice" ? accept({ via }) : undefined);
+    },
+  });
+  const scan = scanner({
+    data: ({ protocol }) => isFirst || protocol === "internal" ? undefined : reject("5.7.1", "Bad by now"),
+    dataFor: (_session, { user }) => isFirst && user === "bob" ? defer("4.7.1", "Wait") : undefined,
+  });
+  await using server = await testServer({
+    plugins: [queued(scan), flaky, box],
+    outbound: { retry: ["5m"] },
+  });
+  await server.send({ from: "carol@example.org", to: [alice, bob] });
+  await server.settled();
+  isFirst = false;
+  await server.clock.advance("6m");
+  await server.settled();
+  deepEqual(taken, [alice]);
+  deepEqual(server.delivered.map(({ to }) => to), ["carol@example.org"]);
+  match(server.delivered[0]!.content, /Bad by now/);
+  ok(!server.delivered[0]!.content.includes("RFC822; alice"));
+});
