@@ -2,7 +2,15 @@
  * One session's conversation with a filter. What the filter was told so far is known, so that a connection that broke is made again
  * and told the same, before the message is looked through: a message is never let pass half heard.
  */
-import type { Objection, OpenTransaction, Recipient, Session, Transaction } from "../../server/plugin.ts";
+import {
+  because,
+  type Objection,
+  type OpenTransaction,
+  type Recipient,
+  reject,
+  type Session,
+  type Transaction,
+} from "../../server/plugin.ts";
 import * as command from "./commands.ts";
 import { MilterProtocolError } from "./frames.ts";
 import { Link, MilterGone } from "./link.ts";
@@ -213,8 +221,9 @@ export class Conversation {
   async #header(fields: Content["fields"], signal: AbortSignal): Promise<Meaning> {
     const keepsSpace = this.#skips(Step.leadingSpace);
     for (const [name, raw] of fields) {
-      const value = keepsSpace ? raw : withoutLeadingSpace(raw);
-      const said = await this.#ask("L", [], command.header(name, value), Step.silentHeader, signal);
+      const field = command.header(name, keepsSpace ? raw : withoutLeadingSpace(raw));
+      if (field.length > largestCommand) return tooLong(name);
+      const said = await this.#ask("L", [], field, Step.silentHeader, signal);
       if (said.kind !== "go on") return said;
     }
     return goOn;
@@ -314,6 +323,18 @@ export class Conversation {
 
 /** Far more than any filter wants; each is held until the message goes on. */
 const mostChanges = 10_000;
+
+/** Octets of the longest command, as it is sent: whoever is told more closes the connection (MILTER_MAX_DATA_SIZE). */
+const largestCommand = command.largestChunk + 5;
+
+/** To put it off would be no better: it will be as long the next time. */
+const tooLong = (name: string): Meaning => ({
+  kind: "objection",
+  objection: because(
+    "a field too long",
+    reject("5.6.0", `The field ${name.slice(0, 40)} is longer than a mail filter can be told`),
+  ),
+});
 
 /** `{i}` is `i` (one-letter names may stand in braces). */
 const short = (name: string) => /^\{(.)\}$/.exec(name)?.[1] ?? `{${name}}`;

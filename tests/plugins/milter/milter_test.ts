@@ -493,3 +493,15 @@ Deno.test("milter: mail kept for it in the queue is shown to it there though it 
   equal(filter.heard.length, 2);
   ok(filter.heard.every((heard) => heard.at(-1) === "Q"));
 });
+
+Deno.test("milter: a field longer than the protocol carries is refused for good: it would be as long the next time", async () => {
+  await using filter = new Filter();
+  await using mail = await server(filter);
+  const withField = (lines: number) =>
+    mail.send({ to, content: `X-Long: ${`${"y".repeat(70)}\r\n `.repeat(lines)}z\r\n\r\nHello\r\n` });
+  equal((await withField(900)).outcome, "accepted");
+  equal(Math.max(...filter.all.map(({ length }) => length)) > 60_000, true);
+  const sent = await withField(1000);
+  match(JSON.stringify(sent), /550.*5\.6\.0.*The field X-Long is longer than a mail filter can be told/);
+  equal((await withField(1)).outcome, "accepted");
+});
