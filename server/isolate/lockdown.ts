@@ -53,6 +53,10 @@ export async function lockDown(naming: Naming, href: string, exited: () => void)
 interface Judging {
   readonly builtins: Table<true>;
   readonly shims: Table<string>;
+  /** Modules of the runtime that it doesn't have at hand. */
+  readonly late: Table<true>;
+  /** A module that says it can't be had. */
+  readonly refusal: (name: string) => string;
   /** The folder of the plugin's file, and the server's, with the slash at the end. */
   readonly folder: string;
   readonly server: string;
@@ -83,6 +87,8 @@ async function judgingOf(naming: Naming, href: string): Promise<Judging> {
   return {
     builtins: tableOf(allowed.map((name) => [name, true])),
     shims: tableOf(shims),
+    late: tableOf([["worker_threads", true]]),
+    refusal,
     folder: new URL("./", naming.url).href,
     server,
     postrider: `${server}mod.ts`,
@@ -90,6 +96,21 @@ async function judgingOf(naming: Naming, href: string): Promise<Judging> {
     link,
     mayRead: (of) => query({ name: "read", path: new ask(of) }).state === "granted",
   };
+}
+
+const { keys } = Object;
+const { getBuiltinModule } = process;
+const encode = encodeURIComponent;
+
+/** Throws when it runs; it has the names of the real one, for without them it would be they that are missed. */
+function refusal(name: string): string {
+  let code = "";
+  const names = keys(getBuiltinModule(name) ?? {});
+  for (let i = 0; i < names.length; i++) {
+    if (names[i] !== "default") code += `let e${i}; export { e${i} as ${names[i]} }; `;
+  }
+  code += `export default undefined; throw new TypeError("an isolated plugin can't have node:${name}");`;
+  return `data:text/javascript,${encode(code)}`;
 }
 
 class Judge {
@@ -134,7 +155,12 @@ class Judge {
     to: string,
     required: boolean,
   ): { url: string; shortCircuit: true; format?: "module" } {
-    if (!this.#how.builtins[name]) throw new TypeError(`an isolated plugin can't have ${to}`);
+    if (!this.#how.builtins[name]) {
+      // Where `import … from "node:v8"` stands in a module's text, the runtime passes over what is thrown here, and takes another
+      // module in its place; of those it loads late, the other way round.
+      if (required || this.#how.late[name]) throw new TypeError(`an isolated plugin can't have ${to}`);
+      return { url: this.#how.refusal(name), shortCircuit: true, format: "module" };
+    }
     const shim = required ? undefined : this.#how.shims[name];
     return shim === undefined
       ? { url: to, shortCircuit: true }

@@ -1,5 +1,6 @@
 /** What a plugin without permissions tries, and what it comes to. */
 import { deepStrictEqual as deepEqual, match, ok, strictEqual as equal } from "node:assert/strict";
+import { builtinModules } from "node:module";
 import { testServer } from "../../server/testing/mod.ts";
 import { type Files, Folder, problemsOf } from "../load/fixture.ts";
 import { file, isolated, logged } from "./plugin.ts";
@@ -91,12 +92,18 @@ Deno.test("isolate: it imports nothing that isn't its own, by whatever name", as
         `import("node:${name}")`,
       ]),
     ),
+    "a name of node:v8, inside of data": data(
+      `import { setFlagsFromString } from "node:v8"; setFlagsFromString("--no-opt")`,
+    ),
+    "names of node:vm, passed on": data(`export { Script } from "node:vm"`),
+    "node:v8 by a blob":
+      `import(URL.createObjectURL(new Blob(['import "node:v8"'], { type: "text/javascript" })))`,
     "node:v8 by require":
       `import("node:module").then(({ createRequire }) => createRequire("file:///x.js")("v8"))`,
     "node:v8 by Module._load": `import("node:module").then(({ default: { _load } }) => _load("v8"))`,
     "node:v8 as built in": `Promise.reject("it is " + process.getBuiltinModule("node:v8"))`,
   }, { "secret.ts": "export default 1;\n" });
-  equal(Object.keys(all).length, 26);
+  equal(Object.keys(all).length, 29);
   for (const [name, reason] of Object.entries(all)) {
     match(
       String(reason),
@@ -105,6 +112,31 @@ Deno.test("isolate: it imports nothing that isn't its own, by whatever name", as
     );
   }
 });
+
+Deno.test("isolate: of the runtime's modules it has those that are allowed, however it names them", async () => {
+  const data = (code: string) =>
+    `import("data:text/javascript," + encodeURIComponent(${JSON.stringify(code)}))`;
+  const prefixless = builtinModules.map((name) => name.replace("node:", ""));
+  const names = [...new Set([...prefixless, "test", "test/reporters", "sqlite"])];
+  const all = await tried(Object.fromEntries(names.flatMap((name) => [
+    [`${name}, all of it`, data(`import * as it from "node:${name}"; export { it }`)],
+    [`${name}, by default`, data(`import it from "node:${name}"; export { it }`)],
+    [`${name}, for what it does`, data(`import "node:${name}"`)],
+    [`${name}, passed on`, data(`export * from "node:${name}"`)],
+    [`${name}, while it runs`, `import("node:${name}")`],
+  ])));
+  const had = Object.entries(all).filter(([, how]) => !/an isolated plugin can't have/.test(String(how)));
+  deepEqual([...new Set(had.map(([name]) => name.split(",")[0]!))].sort(), allowed);
+  equal(had.length, allowed.length * 5);
+  deepEqual([...new Set(had.map(([, how]) => how))], ["done"]);
+});
+
+/** Neither ends or inspects the process, nor makes threads. */
+const allowed =
+  ("assert assert/strict async_hooks buffer child_process console constants crypto dgram diagnostics_channel " +
+    "dns dns/promises events fs fs/promises http http2 https module net os path path/posix path/win32 perf_hooks process " +
+    "punycode querystring readline readline/promises stream stream/consumers stream/promises stream/web string_decoder " +
+    "timers timers/promises tls tty url util util/types zlib").split(" ");
 
 const named = (name: string) => `import("node:process").then((it) => it.${name})`;
 
@@ -251,6 +283,19 @@ Deno.test("isolate: errors in its timers and floating promises are logged, and e
 });
 
 const refused: { name: string; files: Files; problem: RegExp }[] = [
+  {
+    name: "a module of the runtime that it names at its top",
+    files: { "mine.ts": `import { setFlagsFromString } from "node:v8";\n${file("setFlagsFromString;")}` },
+    problem: /an isolated plugin can't have node:v8/,
+  },
+  {
+    name: "one that a file beside it names",
+    files: {
+      "mine.ts": `import { vm } from "./beside.ts";\n${file("vm;")}`,
+      "beside.ts": `import * as vm from "node:vm";\nexport { vm };\n`,
+    },
+    problem: /an isolated plugin can't have node:vm/,
+  },
   {
     name: "a text that it isn't to read",
     files: { "mine.ts": `import "./postrider.yaml" with { type: "text" };\n` },
