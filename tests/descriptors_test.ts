@@ -1,5 +1,5 @@
 /** What happens where descriptors run out, in a process of its own. */
-import { match, ok } from "node:assert/strict";
+import { match, ok, strictEqual as equal } from "node:assert/strict";
 
 for (const module of ["server/descriptors.ts", "plugins/worker_room.ts"]) {
   Deno.test(`Q03 where descriptors are few, starting a Worker is an error (${module}); the runtime would end the process`, async () => {
@@ -19,5 +19,23 @@ for (const module of ["server/descriptors.ts", "plugins/worker_room.ts"]) {
     }).output();
     ok(success);
     match(new TextDecoder().decode(stdout), /^Too many open files.*\nroom again\n$/);
+  });
+}
+
+for (const port of ["http-submit", "admin"]) {
+  Deno.test(`X02 descriptors that run out end the port of ${port} for a moment, not for good`, async () => {
+    const script = new URL("./http_exhausted.ts", import.meta.url).pathname;
+    const { stdout, stderr } = await new Deno.Command("sh", {
+      args: [
+        "-c",
+        'ulimit -n 200; exec timeout 60 "$0" run -A --no-check "$1" "$2"',
+        Deno.execPath(),
+        script,
+        port,
+      ],
+      stdout: "piped",
+      stderr: "piped",
+    }).output();
+    equal(new TextDecoder().decode(stdout), "here\n", new TextDecoder().decode(stderr));
   });
 }

@@ -1,9 +1,10 @@
 /** Takes mail over HTTP: JSON or a whole message, from applications with an API key, into the queue. */
-import { definePlugin, duration, type Host, path, size, z } from "../../server/plugin.ts";
+import { definePlugin, duration, path, size, z } from "../../server/plugin.ts";
 import { Thread } from "../gateway/thread.ts";
 import { followYaml } from "../yaml_file.ts";
 import { compose, type Composed } from "./compose.ts";
 import { readKeys } from "./keys.ts";
+import { Listener } from "./listener.ts";
 import { Submitting } from "./submitting.ts";
 
 const options = z.object({
@@ -36,12 +37,8 @@ const options = z.object({
   }
 });
 
-type Options = z.output<typeof options>;
-
 /** Octets of JSON up to which it takes no longer than a step of the event loop may. */
 const small = 64 * 1024;
-/** While a listener of the generation before lets go of the port, milliseconds. */
-const [patience, step] = [5000, 20];
 /** How long connections stay whose requests are answered, when the server stops; milliseconds. */
 const lastWords = 500;
 
@@ -59,7 +56,7 @@ export default definePlugin({
       compose: (body) => body.length <= small ? compose(body) : thread.ask(body, [body.buffer]),
     });
     host.runs(async () => {
-      const server = await listen(given, host, submitting);
+      const server = await Listener.open(given, host, (request, ip) => submitting.handle(request, ip));
       const { hostname, port } = server.addr;
       host.log.info("taking mail over HTTP", { address: hostname, port, tls: given.cert !== undefined });
       return async () => {
@@ -75,47 +72,3 @@ export default definePlugin({
     return () => thread.close();
   },
 });
-
-/** A server that listens. */
-interface Listening {
-  readonly addr: Deno.NetAddr;
-  /** No more connections. */
-  shutdown(): Promise<void>;
-}
-
-/** @throws {Error} in an operator's words. */
-async function listen(
-  { address, port, cert, key }: Options,
-  { clock }: Pick<Host, "clock">,
-  submitting: Submitting,
-): Promise<Listening> {
-  const tls = cert === undefined
-    ? {}
-    : { cert: await Deno.readTextFile(cert), key: await Deno.readTextFile(key!) };
-  for (let waited = 0;; waited += step) {
-    try {
-      const server = Deno.serve(
-        {
-          hostname: address,
-          port,
-          ...tls,
-          onListen() {},
-          onError: () => new Response(null, { status: 500 }),
-        },
-        (request, { remoteAddr }) =>
-          submitting.handle(request, "hostname" in remoteAddr ? remoteAddr.hostname : ""),
-      );
-      return {
-        addr: server.addr as Deno.NetAddr,
-        shutdown: () => server.shutdown(),
-      };
-    } catch (error) {
-      if (!(error instanceof Deno.errors.AddrInUse) || waited >= patience) {
-        throw new Error(
-          `can't listen on ${address}, port ${port}: ${error instanceof Error ? error.message : error}`,
-        );
-      }
-      await clock.sleep(step);
-    }
-  }
-}

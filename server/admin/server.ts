@@ -1,4 +1,5 @@
 /** What an operator watches: `/metrics` for Prometheus, `/healthz` for whoever restarts what is ill. Plain HTTP, without a password. */
+import type { Clock } from "../clock.ts";
 import type { Log } from "../log.ts";
 
 /** The port can't be had: `message` says why, and what to do. */
@@ -12,31 +13,36 @@ export interface AdminOptions {
   /** 0: any free one. */
   readonly port: number;
   readonly log: Log;
+  readonly clock: Pick<Clock, "sleep">;
   readonly metrics: { readonly contentType: string; text(): Promise<string> };
   readonly health: { reasons(): Promise<readonly string[]> };
 }
 
+/** A server of the runtime's. */
+interface Opened {
+  readonly server: Deno.HttpServer<Deno.NetAddr>;
+  readonly end: () => void;
+}
+
+/** Before the port is opened again, where the runtime's server has ended by itself; milliseconds. */
+const pause = 1000;
+
 /** Answers those who watch. */
 export class AdminServer {
   readonly #options: AdminOptions;
-  readonly #server: Deno.HttpServer<Deno.NetAddr>;
+  /** The actual one, also where 0 was asked for. */
+  readonly port: number;
   readonly #closing = new AbortController();
+  readonly #ended: Promise<void>;
 
   /** @throws {AdminFailed} when it can't listen there. */
   constructor(options: AdminOptions) {
     this.#options = options;
-    const { address, port, log } = options;
+    const { address, port } = options;
     try {
-      this.#server = Deno.serve({
-        hostname: address,
-        port,
-        signal: this.#closing.signal,
-        onListen: () => {}, // it would write to standard output
-        onError: (error) => {
-          log.error("a question of a monitor failed", { error: String(error) });
-          return answer(500, "text/plain; charset=utf-8", "This could not be told: the log says why.\n");
-        },
-      }, (request) => this.#answer(request));
+      const first = this.#serve(port);
+      this.port = first.server.addr.port;
+      this.#ended = this.#keepOpen(first);
     } catch (error) {
       const why = error instanceof Deno.errors.AddrInUse
         ? "another program listens there"
@@ -48,15 +54,51 @@ export class AdminServer {
     }
   }
 
-  /** The actual one, also where 0 was asked for. */
-  get port(): number {
-    return this.#server.addr.port;
-  }
-
   /** Answers nobody any more, whoever waits. */
   async close(): Promise<void> {
     this.#closing.abort();
-    await this.#server.finished;
+    await this.#ended;
+  }
+
+  #serve(port: number): Opened {
+    const { address, log } = this.#options;
+    const over = new AbortController();
+    const server = Deno.serve({
+      hostname: address,
+      port,
+      signal: over.signal,
+      onListen: () => {}, // it would write to standard output
+      onError: (error) => {
+        log.error("a question of a monitor failed", { error: String(error) });
+        return answer(500, "text/plain; charset=utf-8", "This could not be told: the log says why.\n");
+      },
+    }, (request) => this.#answer(request));
+    return { server, end: () => over.abort() };
+  }
+
+  /** The runtime's server ends for good where it can't accept a connection: without a descriptor left, say. */
+  async #keepOpen(opened: Opened): Promise<void> {
+    const { log, clock } = this.#options;
+    const { signal } = this.#closing;
+    for (let open: typeof opened | undefined = opened;;) {
+      if (open) {
+        const { server, end } = open;
+        signal.addEventListener("abort", end, { once: true });
+        if (signal.aborted) end();
+        const why = await server.finished.then(() => "it ended", String);
+        signal.removeEventListener("abort", end);
+        if (signal.aborted) return;
+        log.error("monitors are not answered, until the port is opened again", { why });
+      }
+      await clock.sleep(pause, signal).catch(() => {});
+      if (signal.aborted) return;
+      try {
+        open = this.#serve(this.port);
+        log.info("monitors are answered again", { port: this.port });
+      } catch { // as long as there is no descriptor
+        open = undefined;
+      }
+    }
   }
 
   async #answer({ url, method }: Request): Promise<Response> {

@@ -30,7 +30,13 @@ export class Watch implements Metrics {
     const metrics = new PrometheusMetrics(sources);
     this.#prometheus = metrics;
     this.#counts = metrics;
-    this.#server = new AdminServer({ ...admin, log: sources.log, metrics, health: new Health(sources) });
+    this.#server = new AdminServer({
+      ...admin,
+      log: sources.log,
+      clock: sources.clock,
+      metrics,
+      health: new Health(sources),
+    });
   }
 
   async close(): Promise<void> {

@@ -46,7 +46,14 @@ async function served(
 ): Promise<void> {
   const { metrics } = rig();
   const health = { ill: [] as string[], reasons: () => Promise.resolve(health.ill) };
-  const server = new AdminServer({ address: "127.0.0.1", port: 0, log: memoryLog(), metrics, health });
+  const server = new AdminServer({
+    address: "127.0.0.1",
+    port: 0,
+    log: memoryLog(),
+    clock: new FakeClock(),
+    metrics,
+    health,
+  });
   try {
     await test(`http://127.0.0.1:${server.port}`, { health, server });
   } finally {
@@ -235,7 +242,8 @@ Deno.test("admin: a port that is taken is told in a sentence", () =>
   served((_url, { server }) => {
     const { metrics } = rig();
     const health = { reasons: () => Promise.resolve([]) };
-    const options = { address: "127.0.0.1", port: server.port, log: memoryLog(), metrics, health };
+    const clock = new FakeClock();
+    const options = { address: "127.0.0.1", port: server.port, log: memoryLog(), clock, metrics, health };
     throws(() => new AdminServer(options), (error) => {
       ok(error instanceof AdminFailed);
       match(error.message, /of `admin:`, can't be opened: another program listens there/);
