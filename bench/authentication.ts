@@ -6,6 +6,7 @@ import { Buffer } from "node:buffer";
 import { generateKeyPairSync } from "node:crypto";
 import { join } from "node:path";
 import { cpuUsage } from "node:process";
+import { fileURLToPath } from "node:url";
 import { readKey } from "../plugins/authentication/keys.ts";
 import { mailboxes, type TestPlugin, type TestServer, testServer } from "../server/testing/mod.ts";
 import * as report from "./report.ts";
@@ -105,19 +106,26 @@ async function signedBy(key: Key): Promise<string> {
   return content.slice(content.indexOf("DKIM-Signature:"));
 }
 
+/** What others do in the meantime: `count` times, each `every` milliseconds. */
+interface Busy {
+  readonly count: number;
+  readonly every: number;
+  work(nth: number): Promise<void>;
+}
+
 /**
- * How long another session waits for a reply, in milliseconds, while 100 messages a second go through the server: what 99 % of
- * its replies stay below. The others are those that the machine itself has held up, with more threads at work than processors.
+ * How long another session waits for a reply, in milliseconds, while the server is busy: what 99 % of its replies stay below. The
+ * others are those that the machine itself has held up, with more threads at work than processors.
  */
-async function longWait(server: TestServer, messages: number): Promise<number> {
+async function longWait(server: TestServer, { count, every, work }: Busy): Promise<number> {
   const client = server.connect({ ip: "198.51.100.1" });
   await client.reply();
   await client.command("EHLO client.example");
-  const sending: Promise<void>[] = [];
+  const busy: Promise<void>[] = [];
   const waits: number[] = [];
-  for (let n = 0; n < messages; n++) {
-    sending.push(send(server, letter));
-    const until = performance.now() + 10;
+  for (let n = 0; n < count; n++) {
+    busy.push(work(n));
+    const until = performance.now() + every;
     while (performance.now() < until) {
       const asked = performance.now();
       await client.command("EHLO client.example"); // RSET is an error after a hundred
@@ -126,7 +134,7 @@ async function longWait(server: TestServer, messages: number): Promise<number> {
       waits.push(performance.now() - asked);
     }
   }
-  await Promise.all(sending);
+  await Promise.all(busy);
   client.close();
   await client.closed;
   return waits.sort((one, other) => one - other)[Math.floor(waits.length * 0.99)]!;
@@ -135,11 +143,45 @@ async function longWait(server: TestServer, messages: number): Promise<number> {
 async function delays(key: Key, messages: number, rounds: number): Promise<number[]> {
   await using with_ = await open([signing(key)], [], true);
   await using without = await open([], [], true);
+  const busy = (server: TestServer, count = messages) => ({
+    count,
+    every: 10,
+    work: () => send(server, letter),
+  });
   const found: number[] = [];
-  for (const server of [with_, without]) await longWait(server, 50);
+  for (const server of [with_, without]) await longWait(server, busy(server, 50));
   for (let round = 0; round < rounds; round++) {
-    const plain = await longWait(without, messages);
-    found.push(await longWait(with_, messages) - plain);
+    const plain = await longWait(without, busy(without));
+    found.push(await longWait(with_, busy(with_)) - plain);
+  }
+  return found;
+}
+
+/** A guess at a password, from a network of its own, so that it is hashed and not told to wait. */
+async function guess(server: TestServer, nth: number): Promise<void> {
+  const ip = `10.${nth >> 8 & 255}.${nth & 255}.1`;
+  const client = server.connect({ role: "submission", tls: "implicit", ip });
+  await client.reply();
+  await client.command("EHLO client.example");
+  const { code } = await client.command(`AUTH PLAIN ${btoa(`\0alice@example.test\0wrong ${nth}`)}`);
+  client.close();
+  await client.closed;
+  if (code !== 535) throw new Error(`a wrong password was answered ${code}`);
+}
+
+/** What ten guesses a second add to another session's waits; without them it is all alone. */
+async function hashing(seconds: number, rounds: number): Promise<number[]> {
+  const users = fileURLToPath(new URL("../examples/quickstart/users.yaml", import.meta.url));
+  await using server = await testServer({ plugins: [["auth", { users }], mailboxes(["example.org"])] });
+  const [count, every] = [seconds * 10, 100];
+  let nth = 0;
+  const guessing: Busy = { count, every, work: () => guess(server, nth++) };
+  const idle: Busy = { count, every, work: () => Promise.resolve() };
+  const found: number[] = [];
+  await longWait(server, { ...guessing, count: 10 });
+  for (let round = 0; round < rounds; round++) {
+    const plain = await longWait(server, idle);
+    found.push(await longWait(server, guessing) - plain);
   }
   return found;
 }
@@ -158,6 +200,7 @@ export async function authentication(folder: string, { rounds, quick }: Extent):
   }
   const signatures = await differences([signs, plain], letter, messages, rounds);
   const waits = await delays(rsa, quick ? 100 : 300, rounds);
+  const guesses = await hashing(quick ? 1 : 3, rounds);
   const goal = (what: string, most: number, found: readonly number[], digits: number) => ({
     what,
     wanted: `≤ ${most} ms`,
@@ -174,6 +217,12 @@ export async function authentication(folder: string, { rounds, quick }: Extent):
         "RSA-2048 signing, 100 a second: 99 % of another session's replies, later than without by",
         5,
         waits,
+        1,
+      ),
+      goal(
+        "ten guesses at a password a second: 99 % of another session's replies, later than without by",
+        5,
+        guesses,
         1,
       ),
     ],
