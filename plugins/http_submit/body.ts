@@ -1,4 +1,5 @@
 /** A request's body: bounded in size and time, for one request and for all of them together. */
+import type { Host } from "../../server/plugin.ts";
 import { Refusal } from "./answers.ts";
 
 /** Octets that all requests together may hold. */
@@ -78,6 +79,27 @@ export async function* piecesOf(
   } finally {
     signal.removeEventListener("abort", stop);
     stop();
+  }
+}
+
+/** Octets, and milliseconds, of a body that nobody wants and that is read all the same. */
+const [unwanted, patience] = [64 * 1024, 500];
+
+/**
+ * Reads the rest of a small body before it is refused: over HTTP/2 an answer that comes earlier resets the stream, and some clients,
+ * curl among them, then see an error instead of the answer. Never throws.
+ */
+export async function drain(request: Request, clock: Pick<Host["clock"], "sleep">): Promise<void> {
+  if (!request.body || request.bodyUsed || request.body.locked) return;
+  const over = new AbortController();
+  clock.sleep(patience, over.signal).then(() => over.abort(), () => {});
+  try {
+    announced(request, unwanted);
+    for await (const _ of piecesOf(request, unwanted, over.signal));
+  } catch {
+    /* it is large, or late: then it is cut off */
+  } finally {
+    over.abort();
   }
 }
 

@@ -1,7 +1,7 @@
 /** One request: who it is, whether it may, what it sends in, and the answer once that is durable. */
 import type { Host } from "../../server/plugin.ts";
 import { accepted, Refusal } from "./answers.ts";
-import { announced, Budget, piecesOf, readWhole } from "./body.ts";
+import { announced, Budget, drain, piecesOf, readWhole } from "./body.ts";
 import { type Composed, isAddress } from "./compose.ts";
 import { digest, Idempotency } from "./idempotency.ts";
 import { type ApiKey, type ApiKeys, findKey, maySendAs } from "./keys.ts";
@@ -63,6 +63,7 @@ export class Submitting {
     try {
       return await this.#answer(request, ip, over.signal);
     } catch (error) {
+      await drain(request, clock);
       return this.#refused(error, ip);
     } finally {
       over.abort();
