@@ -105,8 +105,8 @@ class Caller {
     const { said, asked } = this;
     [this.said] = [""];
     this.hear(octets("\r\n"));
-    // The first ends a SASL exchange that the line end may have begun.
-    for (let tries = 0; tries < 2 && !this.#is.closed && !this.#session.inContent; tries++) {
+    // The first two are the responses of a SASL exchange that the line end may have begun: LOGIN wants two.
+    for (let tries = 0; tries < 3 && !this.#is.closed && !this.#session.inContent; tries++) {
       this.hear(octets("RSET\r\n"));
     }
     if (!this.#is.closed && !this.#session.inContent) {
